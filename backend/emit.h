@@ -1,0 +1,64 @@
+// What an emitter is given, and what it must state about its kernel.
+//
+// An emitter builds the LLVM function of one kernel for one ISA variant. The
+// table emit.def is tried in order; the first emitter whose `match` accepts
+// the kernel takes it. The last row, loop_nest, accepts every valid kernel.
+#ifndef VQ_BACKEND_EMIT_H
+#define VQ_BACKEND_EMIT_H
+
+#include <llvm-c/Core.h>
+
+#include "vq/diag.h"
+#include "vq/ir.h"
+
+// One row of targets.def.
+typedef struct vq_target {
+  const char *name;      // "x86-64-v4"
+  const char *cpu;       // LLVM CPU name
+  const char *features;  // LLVM feature string
+  unsigned vector_bits;  // preferred vector width: 128, 256, 512
+  unsigned n_vector_reg;
+  bool fma;
+  uint64_t requires;  // vitq_isa mask
+} vq_target;
+
+// Facts about a kernel that must not depend on the variant. The kernel computes
+// tasks [begin, end) of n_task; any division into ranges must give the same
+// bytes. scratch_bytes is private memory per thread (at most 4 MiB).
+typedef struct vq_kernel_plan {
+  int64_t n_task;
+  uint32_t scratch_bytes;
+} vq_kernel_plan;
+
+typedef struct vq_emit {
+  LLVMContextRef lc;
+  LLVMModuleRef mod;
+  LLVMBuilderRef b;  // positioned in the entry block of fn
+  LLVMValueRef fn;   // void (ptr arg, i64 begin, i64 end, ptr scratch)
+  LLVMValueRef begin, end, scratch;
+  LLVMValueRef *result;   // one pointer per kernel result, loaded from arg
+  LLVMValueRef *operand;  // one pointer per kernel argument, loaded from arg
+  LLVMTypeRef f32, i64, i32, i8, i1, ptr, void_;
+  const vq_target *target;
+  const vq_func *kernel;
+  const vq_kernel_plan *plan;
+  vq_ctx *ctx;
+  vq_diag *diag;
+  vq_arena *temp;  // lives as long as this emission
+} vq_emit;
+
+typedef struct vq_emitter {
+  const char *name;
+  // Returns true and fills *plan when this emitter takes the kernel.
+  bool (*match)(const vq_func *kernel, vq_kernel_plan *plan);
+  // Builds the body up to, but without, the final `ret void`. Pointers of
+  // results and operands are noalias among results; all tensors are row-major
+  // with 64-byte aligned start, except model inputs and outputs, which may
+  // have any alignment: use alignment of one element for vector access unless
+  // the operand is a constant or the code does not care.
+  vq_status (*emit)(vq_emit *e);
+} vq_emitter;
+
+const vq_emitter *vq_emitter_for(const vq_func *kernel, vq_kernel_plan *plan);
+
+#endif

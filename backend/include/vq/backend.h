@@ -1,0 +1,59 @@
+// From an outlined, planned module to machine code, through LLVM.
+//
+// The compiled form of a model is: one constant blob, one function per kernel
+// and ISA variant, and a table of steps that the runtime's executor walks (see
+// vitq_abi.h). The same path serves files and the in-process JIT.
+#ifndef VQ_BACKEND_H
+#define VQ_BACKEND_H
+
+#include "vq/diag.h"
+#include "vq/exec.h"
+#include "vq/ir.h"
+
+typedef enum vq_emit_kind {
+  VQ_EMIT_LLVM,     // textual LLVM IR of the kernels and tables
+  VQ_EMIT_BC,
+  VQ_EMIT_ASM,
+  VQ_EMIT_OBJ,
+  VQ_EMIT_ARCHIVE,  // object in an ar archive
+  VQ_EMIT_SO,
+  VQ_EMIT_HEADER    // the C header that declares <symbol>_run
+} vq_emit_kind;
+
+typedef struct vq_backend_options {
+  const char *triple;       // NULL: x86_64-pc-linux-gnu
+  const char *cpu;          // NULL: all variants; else one name of targets.def
+                            // or "native", compiled alone
+  const char *symbol;       // prefix of exported symbols; NULL: module name
+  const char *runtime_lib;  // path of libvitq_rt.a for VQ_EMIT_SO
+  const char *linker;       // NULL: cc
+  bool verbose;             // passes job lines to `job`
+  bool dry_run;
+  void (*job)(void *user, vq_str line);
+  void *user;
+} vq_backend_options;
+
+// Compiles `m` (needs OUTLINED and PLANNED) and writes `path` atomically: a
+// temporary file in the same directory, renamed when complete.
+VQ_NODISCARD vq_status vq_backend_emit(const vq_module *m, vq_emit_kind kind,
+                                       const char *path,
+                                       const vq_backend_options *opt,
+                                       vq_diag *diag);
+
+// A vq_exec that compiles with this backend in process, for the running CPU.
+// vq_exec_ops.prepare clones the function into a module of its own, runs
+// `pipeline` (a pipeline text such as that of -O1) through `lower`, and compiles.
+typedef vq_status (*vq_lower_fn)(void *user, vq_module *m, vq_diag *diag);
+vq_exec *vq_exec_jit(vq_lower_fn lower, void *user);
+
+// Rows of targets.def, for --list-targets.
+typedef struct vq_target_info {
+  const char *name, *features, *help;
+  bool runs_here;
+} vq_target_info;
+const vq_target_info *vq_target_list(unsigned *n);
+
+// LLVM's version, "19.1.7".
+const char *vq_backend_version(void);
+
+#endif

@@ -1,0 +1,34 @@
+// Running a function of a module without caring how: interpreter or JIT.
+//
+// Passes that execute graphs (calibration, plugins, tests) take a vq_exec; the
+// driver decides which one they get, so `ir` and `passes` never see LLVM.
+#ifndef VQ_EXEC_H
+#define VQ_EXEC_H
+
+#include "vq/eval.h"
+
+typedef struct vq_exec vq_exec;
+typedef struct vq_program vq_program;  // one prepared function
+
+typedef struct vq_exec_ops {
+  const char *name;  // "interpreter", "jit"
+  // Prepares function `func` of `m`; `m` must stay unchanged and alive until
+  // the program is released.
+  vq_status (*prepare)(vq_exec *e, const vq_module *m, vq_str func,
+                       vq_diag *diag, vq_program **out);
+  // in: n_arg tensors, out: n_result tensors, memory by the caller. `n_thread`
+  // is a hint; results do not depend on it.
+  vq_status (*run)(vq_program *p, const vq_tensor *in, vq_tensor *out,
+                   unsigned n_thread, vq_diag *diag);
+  void (*release)(vq_program *p);
+  void (*destroy)(vq_exec *e);
+} vq_exec_ops;
+
+struct vq_exec {
+  const vq_exec_ops *ops;
+};
+
+// Backed by vq_eval_func. Free with e->ops->destroy(e).
+vq_exec *vq_exec_interpreter(void);
+
+#endif
