@@ -42,6 +42,7 @@ struct vq_diag {
   uint32_t n_error, n_warning;
   uint32_t max_error;  // after this many, errors are counted only; 0: no limit
   bool werror;         // warnings count and print as errors
+  bool muted;          // the last message was over the limit: so are its notes
 };
 
 void vq_diag_init(vq_diag *d, vq_ctx *ctx, vq_sink_fn sink, void *user);
