@@ -69,6 +69,7 @@ struct vq_const {
   uint64_t seed;
   float std;
   const void *bytes;  // vq_type_bytes(value.type), or NULL until made
+  const char *sha256; // MISSING: the absent bytes' checksum, 64 hex digits
   vq_const *prev, *next;
 };
 

@@ -126,6 +126,9 @@ const vq_op_desc *vq_op_info(vq_opcode code);
 // Returns false when no op has that name.
 bool vq_op_find(vq_str name, vq_opcode *out);
 
+// Appends the whole table as Markdown (docs/ops.md).
+void vq_ops_markdown(vq_strbuf *out);
+
 // Attribute structs as values: equality, hash, deep copy into `arena`.
 bool vq_op_attrs_equal(vq_opcode code, const void *a, const void *b);
 uint64_t vq_op_attrs_hash(vq_opcode code, const void *a, uint64_t seed);

@@ -43,6 +43,10 @@ VQ_NODISCARD vq_status vq_print(vq_strbuf *out, const vq_module *m,
 void vq_print_op(vq_strbuf *out, const vq_op *op);  // one line, for messages
 void vq_print_func(vq_strbuf *out, const vq_func *f);
 
+// Appends `sigil` (0: none) and `name`, quoted when it is not bare. Values
+// without a name print as numbers, so `%` quotes names of digits only.
+void vq_print_name(vq_strbuf *out, char sigil, vq_str name);
+
 // Parses `text` (which must stay alive as long as `m`'s locations are
 // rendered). Side files are looked up relative to `path`'s directory, mapped
 // read-only, range- and checksum-checked. The module is verified.
