@@ -30,6 +30,10 @@ typedef struct vq_backend_options {
   bool verbose;             // passes job lines to `job`
   bool dry_run;
   void (*job)(void *user, vq_str line);
+  // Called with live = true when a temporary file is made and with false when
+  // it is gone, so that the driver can remove it if a signal ends the process.
+  // May be NULL.
+  void (*temp_file)(void *user, const char *path, bool live);
   void *user;
 } vq_backend_options;
 
@@ -46,12 +50,14 @@ VQ_NODISCARD vq_status vq_backend_emit(const vq_module *m, vq_emit_kind kind,
 typedef vq_status (*vq_lower_fn)(void *user, vq_module *m, vq_diag *diag);
 vq_exec *vq_exec_jit(vq_lower_fn lower, void *user);
 
-// Rows of targets.def, for --list-targets.
+// Rows of targets.def, best first, for --list-targets.
 typedef struct vq_target_info {
-  const char *name, *features, *help;
-  bool runs_here;
+  const char *name, *cpu, *help;  // cpu: LLVM's name
+  uint64_t requires;  // vitq_isa mask
 } vq_target_info;
 const vq_target_info *vq_target_list(unsigned *n);
+// Whether the running CPU has all of `requires`.
+bool vq_target_runs_here(uint64_t requires);
 
 // LLVM's version, "19.1.7".
 const char *vq_backend_version(void);
