@@ -1,0 +1,139 @@
+// The frame around every emitter.
+//
+// A kernel becomes two functions. The outer one has the uniform signature of
+// vitq_kernel_fn: it loads the addresses from `arg` and calls the inner one,
+// which takes each address as a noalias parameter. That is the only place
+// where LLVM learns that results and operands do not overlap, so the inner
+// function is never inlined: scoped metadata would survive less well.
+#include "emit_kernel.h"
+
+#include <ctype.h>
+
+#include "loop.h"
+#include "vq/strbuf.h"
+
+#define EMITTER(name, help)                                         \
+  bool match_##name(const vq_func *kernel, vq_kernel_plan *plan);   \
+  vq_status emit_##name(vq_emit *e);
+#include "emit.def"
+#undef EMITTER
+
+const vq_emitter *vq_emitter_for(const vq_func *kernel, vq_kernel_plan *plan) {
+  static const vq_emitter table[] = {
+#define EMITTER(name, help) {#name, match_##name, emit_##name},
+#include "emit.def"
+#undef EMITTER
+  };
+  for (unsigned i = 0; i < VQ_COUNT(table); i++) {
+    *plan = (vq_kernel_plan){.n_task = 1};
+    if (table[i].match(kernel, plan)) return &table[i];
+  }
+  return NULL;
+}
+
+// "vqk_softmax_3x197x197__x86_64_v4", a name assemblers take without quotes.
+static void kernel_symbol(vq_strbuf *s, const vq_func *f, const vq_target *t) {
+  vq_strbuf_printf(s, "vqk_%.*s__%s", VQ_FMT(f->name), t->name);
+  for (size_t i = 0; i < s->n; i++)
+    if (!isalnum((unsigned char)s->p[i]) && s->p[i] != '.') s->p[i] = '_';
+}
+
+static LLVMValueRef new_function(vq_llvm *l, const char *name, LLVMTypeRef type,
+                                 const vq_target *t) {
+  LLVMValueRef fn = LLVMAddFunction(l->mod, name, type);
+  vq_llvm_set_target(l, fn, t);
+  return fn;
+}
+
+static void mark_pointer(vq_emit *e, unsigned param, const vq_type *type,
+                         bool read_only) {
+  vq_llvm_attr(e->lc, e->fn, param, "noalias", 0);
+  vq_llvm_attr(e->lc, e->fn, param, "nocapture", 0);
+  if (read_only) vq_llvm_attr(e->lc, e->fn, param, "readonly", 0);
+  int64_t size = vq_type_bytes(type);
+  if (size)
+    vq_llvm_attr(e->lc, e->fn, param, "dereferenceable", (uint64_t)size);
+}
+
+static vq_value *kernel_result(const vq_func *f, unsigned i) {
+  return vq_in(f->last, i);
+}
+
+// The inner function: results, operands, begin, end, scratch.
+static vq_status emit_body(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
+                           const char *name, LLVMTypeRef type) {
+  const vq_func *f = k->func;
+  unsigned n = f->n_result + f->n_arg;
+  e->fn = new_function(l, name, type, e->target);
+  LLVMSetLinkage(e->fn, LLVMInternalLinkage);
+  vq_llvm_attr(l->lc, e->fn, LLVMAttributeFunctionIndex, "noinline", 0);
+  e->result = VQ_NEW_N(e->temp, LLVMValueRef, f->n_result);
+  e->operand = VQ_NEW_N(e->temp, LLVMValueRef, f->n_arg);
+  for (unsigned i = 0; i < f->n_result; i++) {
+    e->result[i] = LLVMGetParam(e->fn, i);
+    mark_pointer(e, i + 1, kernel_result(f, i)->type, false);
+  }
+  for (unsigned i = 0; i < f->n_arg; i++) {
+    e->operand[i] = LLVMGetParam(e->fn, f->n_result + i);
+    mark_pointer(e, f->n_result + i + 1, f->arg[i].type, true);
+  }
+  e->begin = LLVMGetParam(e->fn, n);
+  e->end = LLVMGetParam(e->fn, n + 1);
+  e->scratch = LLVMGetParam(e->fn, n + 2);
+  vq_llvm_attr(l->lc, e->fn, n + 3, "noalias", 0);
+  vq_llvm_attr(l->lc, e->fn, n + 3, "nocapture", 0);
+  LLVMPositionBuilderAtEnd(e->b,
+                           LLVMAppendBasicBlockInContext(l->lc, e->fn, "entry"));
+  if (k->emitter->emit(e)) return VQ_ERR;
+  LLVMBuildRetVoid(e->b);
+  return VQ_OK;
+}
+
+// The outer function: void (ptr arg, i64 begin, i64 end, ptr scratch).
+static LLVMValueRef emit_wrapper(vq_llvm *l, const vq_layout_kernel *k,
+                                 vq_emit *e, const char *name,
+                                 LLVMTypeRef body_type) {
+  unsigned n = k->func->n_result + k->func->n_arg;
+  LLVMTypeRef param[] = {e->ptr, e->i64, e->i64, e->ptr};
+  LLVMTypeRef type = LLVMFunctionType(e->void_, param, 4, false);
+  LLVMValueRef body = e->fn, fn = new_function(l, name, type, e->target);
+  LLVMPositionBuilderAtEnd(e->b,
+                           LLVMAppendBasicBlockInContext(l->lc, fn, "entry"));
+  LLVMValueRef *arg = VQ_NEW_N(e->temp, LLVMValueRef, n + 3);
+  for (unsigned i = 0; i < n; i++)
+    arg[i] = vq_load(e, e->ptr, vq_atk(e, e->ptr, LLVMGetParam(fn, 0), i), 8);
+  for (unsigned i = 0; i < 3; i++) arg[n + i] = LLVMGetParam(fn, i + 1);
+  LLVMBuildCall2(e->b, body_type, body, arg, n + 3, "");
+  LLVMBuildRetVoid(e->b);
+  return fn;
+}
+
+vq_status vq_emit_kernel(vq_llvm *l, const vq_layout_kernel *k,
+                         const vq_target *t, vq_arena *temp, LLVMValueRef *out) {
+  const vq_func *f = k->func;
+  unsigned n = f->n_result + f->n_arg;
+  vq_emit e = {.lc = l->lc, .mod = l->mod, .target = t, .kernel = f,
+               .plan = &k->plan, .ctx = f->module->ctx, .diag = l->diag,
+               .temp = temp};
+  e.f32 = LLVMFloatTypeInContext(l->lc);
+  e.i64 = LLVMInt64TypeInContext(l->lc);
+  e.i32 = LLVMInt32TypeInContext(l->lc);
+  e.i8 = LLVMInt8TypeInContext(l->lc);
+  e.i1 = LLVMInt1TypeInContext(l->lc);
+  e.ptr = LLVMPointerTypeInContext(l->lc, 0);
+  e.void_ = LLVMVoidTypeInContext(l->lc);
+  e.b = LLVMCreateBuilderInContext(l->lc);
+  LLVMTypeRef *param = VQ_NEW_N(temp, LLVMTypeRef, n + 3);
+  for (unsigned i = 0; i < n + 3; i++)
+    param[i] = i == n || i == n + 1 ? e.i64 : e.ptr;
+  LLVMTypeRef type = LLVMFunctionType(e.void_, param, n + 3, false);
+  vq_strbuf name = {0}, body = {0};
+  kernel_symbol(&name, f, t);
+  vq_strbuf_printf(&body, "%s.body", vq_strbuf_z(&name));
+  vq_status st = emit_body(l, k, &e, vq_strbuf_z(&body), type);
+  if (!st) *out = emit_wrapper(l, k, &e, vq_strbuf_z(&name), type);
+  vq_strbuf_release(&name);
+  vq_strbuf_release(&body);
+  LLVMDisposeBuilder(e.b);
+  return st;
+}

@@ -1,0 +1,226 @@
+// Reading an outlined, planned @main as a step table.
+//
+// Views (reshape) make no step: their result is another name of their operand.
+// So every argument of a call is found by walking views down to a root: an
+// input, a constant, or the result of a call, which is either a model output
+// (offset -1) or a place in the arena. The offsets come from the IR, which may
+// have been edited by hand, so they are checked here once more; the size of
+// the arena is computed from them instead of being believed.
+#include "layout.h"
+
+#include <ctype.h>
+
+#define MAX_ARENA (INT64_C(1) << 40)
+
+typedef struct build {
+  vq_layout *l;
+  vq_arena *arena;
+  vq_diag *diag;
+} build;
+
+static vq_value *root_of(vq_value *v) {
+  while (v->kind == VQ_VALUE_RESULT && vq_has_trait(v->def, VQ_TRAIT_VIEW))
+    v = vq_in(v->def, 0);
+  return v;
+}
+
+// ---- constants --------------------------------------------------------------
+
+static bool used_in(const vq_value *v, const vq_func *f) {
+  vq_each_use(v, u) {
+    if (u->user->func == f) return true;
+  }
+  return false;
+}
+
+// Lays out the constants @main uses, in module order; equal bytes once.
+static vq_status place_constants(build *b) {
+  vq_layout *l = b->l;
+  uint32_t n = 0;
+  vq_each_const(l->m, c) n += used_in(&c->value, l->main);
+  l->constant = VQ_NEW_N(b->arena, vq_layout_const, n);
+  vq_map seen = {0};
+  vq_status st = VQ_OK;
+  vq_each_const(l->m, c) {
+    if (!used_in(&c->value, l->main)) continue;
+    vq_layout_const *p = &l->constant[l->n_constant++];
+    *p = (vq_layout_const){.c = c, .bytes = vq_const_bytes(c),
+                           .size = (uint64_t)vq_type_bytes(c->value.type)};
+    if (!p->bytes && p->size) {
+      st = vq_error(b->diag, VQ_E_blob, (vq_loc){0},
+                    "constant '%.*s' has no data", VQ_FMT(c->value.name));
+      break;
+    }
+    void **slot = vq_map_put(&seen, (vq_str){p->bytes, p->size});
+    if (*slot) {
+      p->offset = ((vq_layout_const *)*slot)->offset;
+      p->shared = true;
+      continue;
+    }
+    *slot = p;
+    p->offset = l->constant_bytes;
+    l->constant_bytes += (p->size + VITQ_ALIGN - 1) & ~(uint64_t)(VITQ_ALIGN - 1);
+  }
+  vq_map_release(&seen);
+  return st;
+}
+
+// ---- kernels ------------------------------------------------------------------
+
+static vq_status add_kernel(build *b, const vq_op *call, uint32_t *index) {
+  vq_layout *l = b->l;
+  const vq_func *f = vq_module_func(l->m, VQ_ATTRS(call, call)->callee);
+  if (!f || f->kind != VQ_KERNEL)
+    return vq_error(b->diag, VQ_E_name, call->loc, "'%.*s' is no kernel",
+                    VQ_FMT(VQ_ATTRS(call, call)->callee));
+  for (*index = 0; *index < l->n_kernel; ++*index)
+    if (l->kernel[*index].func == f) return VQ_OK;
+  vq_layout_kernel *k = &l->kernel[l->n_kernel++];
+  k->func = f;
+  vq_each_op(f, op) k->macs += vq_op_macs(op);
+  k->emitter = vq_emitter_for(f, &k->plan);
+  if (k->emitter) return VQ_OK;
+  return vq_error(b->diag, VQ_E_backend, call->loc,
+                  "no emitter takes kernel '%.*s'", VQ_FMT(f->name));
+}
+
+// ---- steps --------------------------------------------------------------------
+
+// Finds which output of the model `root` is; false when none.
+static bool output_index(const vq_func *main, const vq_value *root,
+                         uint64_t *out) {
+  const vq_op *ret = main->last;
+  for (uint32_t i = 0; i < ret->n_in; i++) {
+    *out = i;
+    if (root_of(vq_in(ret, i)) == root) return true;
+  }
+  return false;
+}
+
+static vq_status locate_result(build *b, const vq_value *v, vitq_operand *out) {
+  const vq_op *call = v->def;
+  vq_ints offsets = VQ_ATTRS(call, call)->offsets;
+  if (offsets.n != call->n_out)
+    return vq_error(b->diag, VQ_E_property, call->loc,
+                    "call has %u arena offsets for %u results", offsets.n,
+                    call->n_out);
+  int64_t at = offsets.p[v->idx];
+  bool output = output_index(b->l->main, v, &out->offset);
+  if (output != (at == -1))
+    return vq_error(b->diag, VQ_E_property, call->loc,
+                    "result %u has arena offset %lld but is %s model output",
+                    v->idx, (long long)at, output ? "a" : "no");
+  out->space = output ? VITQ_SPACE_OUTPUT : VITQ_SPACE_ARENA;
+  if (output) return VQ_OK;
+  if (at < 0 || at % VITQ_ALIGN || at > MAX_ARENA)
+    return vq_error(b->diag, VQ_E_property, call->loc,
+                    "arena offset %lld is not a multiple of %u below 2^40",
+                    (long long)at, VITQ_ALIGN);
+  out->offset = (uint64_t)at;
+  uint64_t end = out->offset + (uint64_t)vq_type_bytes(v->type);
+  end = (end + VITQ_ALIGN - 1) & ~(uint64_t)(VITQ_ALIGN - 1);
+  if (end > b->l->arena_bytes) b->l->arena_bytes = end;
+  return VQ_OK;
+}
+
+static vq_status locate(build *b, vq_value *v, vitq_operand *out) {
+  v = root_of(v);
+  switch (v->kind) {
+    case VQ_VALUE_ARG:
+      *out = (vitq_operand){VITQ_SPACE_INPUT, v->idx};
+      return VQ_OK;
+    case VQ_VALUE_CONST:
+      out->space = VITQ_SPACE_CONST;
+      for (uint32_t i = 0; i < b->l->n_constant; i++)
+        if (&b->l->constant[i].c->value == v)
+          out->offset = b->l->constant[i].offset;
+      return VQ_OK;
+    case VQ_VALUE_RESULT:
+      break;
+  }
+  return locate_result(b, v, out);
+}
+
+static vq_status add_step(build *b, const vq_op *call) {
+  vq_layout_step *s = &b->l->step[b->l->n_step++];
+  s->n_arg = call->n_out + call->n_in;
+  s->name = call->n_out ? call->out[0].name : (vq_str){0};
+  s->loc = call->loc;
+  vitq_operand *arg = VQ_NEW_N(b->arena, vitq_operand, s->n_arg);
+  s->arg = arg;
+  if (add_kernel(b, call, &s->kernel)) return VQ_ERR;
+  for (uint32_t i = 0; i < call->n_out; i++)
+    if (locate(b, &call->out[i], arg++)) return VQ_ERR;
+  for (uint32_t i = 0; i < call->n_in; i++)
+    if (locate(b, vq_in(call, i), arg++)) return VQ_ERR;
+  return VQ_OK;
+}
+
+static vq_status add_steps(build *b) {
+  vq_layout *l = b->l;
+  uint32_t n = 0;
+  vq_each_op(l->main, op) n += vq_has_trait(op, VQ_TRAIT_CALL);
+  l->step = VQ_NEW_N(b->arena, vq_layout_step, n);
+  l->kernel = VQ_NEW_N(b->arena, vq_layout_kernel, n);
+  vq_each_op(l->main, op) {
+    if (vq_has_trait(op, VQ_TRAIT_CALL) && add_step(b, op)) return VQ_ERR;
+  }
+  return VQ_OK;
+}
+
+// ---- the whole -----------------------------------------------------------------
+
+// Every output must be a call's own result, so that its kernel writes it.
+static vq_status check_outputs(const build *b) {
+  const vq_op *ret = b->l->main->last;
+  for (uint32_t i = 0; i < ret->n_in; i++) {
+    vq_value *root = root_of(vq_in(ret, i));
+    uint64_t first = 0;
+    if (root->kind != VQ_VALUE_RESULT || !vq_has_trait(root->def, VQ_TRAIT_CALL))
+      return vq_error(b->diag, VQ_E_property, ret->loc,
+                      "result %u of @main is not computed by a kernel", i);
+    if (output_index(b->l->main, root, &first) && first != i)
+      return vq_error(b->diag, VQ_E_property, ret->loc,
+                      "results %u and %u of @main are the same tensor",
+                      (unsigned)first, i);
+  }
+  return VQ_OK;
+}
+
+// Samples per run: dimension 0 if all inputs and outputs agree on it, else 1.
+static int64_t batch_of(const vq_func *main) {
+  int64_t batch = 0;
+  for (uint32_t i = 0; i < main->n_arg + main->n_result; i++) {
+    const vq_type *t = i < main->n_arg ? main->arg[i].type
+                                       : main->result[i - main->n_arg];
+    if (t->rank == 0 || t->dim[0] < 1 || (batch && t->dim[0] != batch)) return 1;
+    batch = t->dim[0];
+    if (vq_type_bytes(t) % batch) return 1;
+  }
+  return batch ? batch : 1;
+}
+
+static const char *identifier(vq_arena *arena, vq_str name) {
+  bool prefix = name.n == 0 || isdigit((unsigned char)name.p[0]);
+  char *s = vq_arena_alloc(arena, name.n + 2, 1);
+  if (prefix) s[0] = 'm';
+  for (size_t i = 0; i < name.n; i++)
+    s[i + prefix] = isalnum((unsigned char)name.p[i]) ? name.p[i] : '_';
+  return s;
+}
+
+vq_status vq_layout_build(vq_layout *l, const vq_module *m, const char *symbol,
+                          vq_arena *arena, vq_diag *diag) {
+  *l = (vq_layout){.m = m, .main = vq_module_func(m, VQ_LIT("main"))};
+  build b = {l, arena, diag};
+  if (!l->main)
+    return vq_error(diag, VQ_E_structure, (vq_loc){0}, "the module has no @main");
+  if (~m->props & (VQ_PROP_OUTLINED | VQ_PROP_PLANNED))
+    return vq_error(diag, VQ_E_property, (vq_loc){0},
+                    "the module is not lowered: passes outline and plan-memory "
+                    "must come before code generation");
+  l->symbol = identifier(arena, symbol ? vq_str_of(symbol) : m->name);
+  l->batch = batch_of(l->main);
+  if (check_outputs(&b) || place_constants(&b) || add_steps(&b)) return VQ_ERR;
+  return VQ_OK;
+}

@@ -1,0 +1,119 @@
+// Setting LLVM up and turning its complaints into ours.
+//
+// LLVM has two ways to fail: diagnostics, which go to the vq_diag of the
+// module, and fatal errors, after which it would exit. The latter mean that
+// an emitter built something that cannot be selected: a fault of ours, so they
+// end in vq_bug with its reproducer.
+#include "llvm.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm/Config/llvm-config.h>
+#include <llvm-c/ErrorHandling.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <stdio.h>
+
+#include "target.h"
+#include "vq/backend.h"
+
+static void on_fatal(const char *reason) { VQ_BUG("LLVM: %s", reason); }
+
+static void on_diagnostic(LLVMDiagnosticInfoRef info, void *user) {
+  vq_diag *diag = user;
+  char *text = LLVMGetDiagInfoDescription(info);
+  switch (LLVMGetDiagInfoSeverity(info)) {
+    case LLVMDSError:
+      vq_error(diag, VQ_E_backend, (vq_loc){0}, "LLVM: %s", text);
+      break;
+    case LLVMDSWarning:
+      vq_warn(diag, VQ_E_backend, (vq_loc){0}, "LLVM: %s", text);
+      break;
+    case LLVMDSRemark:
+    case LLVMDSNote:
+      break;
+  }
+  LLVMDisposeMessage(text);
+}
+
+vq_status vq_llvm_open(vq_llvm *l, const char *name, vq_diag *diag) {
+  memset(l, 0, sizeof *l);
+  l->diag = diag;
+  LLVMResetFatalErrorHandler();
+  LLVMInstallFatalErrorHandler(on_fatal);
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
+  LLVMTargetRef target;
+  char *message = NULL;
+  if (LLVMGetTargetFromTriple(VQ_TRIPLE, &target, &message)) {
+    vq_error(diag, VQ_E_backend, (vq_loc){0}, "LLVM: %s", message);
+    LLVMDisposeMessage(message);
+    return VQ_ERR;
+  }
+  l->tm = LLVMCreateTargetMachine(target, VQ_TRIPLE, "x86-64", "",
+                                  LLVMCodeGenLevelDefault, LLVMRelocPIC,
+                                  LLVMCodeModelSmall);
+  l->lc = LLVMContextCreate();
+  LLVMContextSetDiagnosticHandler(l->lc, on_diagnostic, diag);
+  l->mod = LLVMModuleCreateWithNameInContext(name, l->lc);
+  LLVMSetTarget(l->mod, VQ_TRIPLE);
+  LLVMTargetDataRef td = LLVMCreateTargetDataLayout(l->tm);
+  LLVMSetModuleDataLayout(l->mod, td);
+  LLVMDisposeTargetData(td);
+  return VQ_OK;
+}
+
+void vq_llvm_close(vq_llvm *l) {
+  if (l->mod) LLVMDisposeModule(l->mod);
+  if (l->lc) LLVMContextDispose(l->lc);
+  if (l->tm) LLVMDisposeTargetMachine(l->tm);
+  memset(l, 0, sizeof *l);
+}
+
+void vq_llvm_attr(LLVMContextRef lc, LLVMValueRef fn, LLVMAttributeIndex param,
+                  const char *name, uint64_t value) {
+  unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+  if (!kind) VQ_BUG("LLVM knows no attribute '%s'", name);
+  LLVMAddAttributeAtIndex(fn, param, LLVMCreateEnumAttribute(lc, kind, value));
+}
+
+static void string_attr(LLVMContextRef lc, LLVMValueRef fn, const char *key,
+                        const char *value) {
+  LLVMAttributeRef a =
+      LLVMCreateStringAttribute(lc, key, (unsigned)strlen(key), value,
+                                (unsigned)strlen(value));
+  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, a);
+}
+
+void vq_llvm_set_target(vq_llvm *l, LLVMValueRef fn, const vq_target *t) {
+  char width[16];
+  snprintf(width, sizeof width, "%u", t->vector_bits);
+  string_attr(l->lc, fn, "target-cpu", t->cpu);
+  if (*t->features) string_attr(l->lc, fn, "target-features", t->features);
+  string_attr(l->lc, fn, "prefer-vector-width", width);
+  string_attr(l->lc, fn, "min-legal-vector-width", width);
+  vq_llvm_attr(l->lc, fn, LLVMAttributeFunctionIndex, "nounwind", 0);
+}
+
+vq_status vq_llvm_optimize(vq_llvm *l) {
+  char *message = NULL;
+  if (LLVMVerifyModule(l->mod, LLVMReturnStatusAction, &message))
+    VQ_BUG("an emitter built wrong LLVM IR: %s", message);
+  LLVMDisposeMessage(message);
+  LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
+  LLVMPassBuilderOptionsSetLoopVectorization(o, 1);
+  LLVMPassBuilderOptionsSetLoopInterleaving(o, 1);
+  LLVMPassBuilderOptionsSetSLPVectorization(o, 1);
+  LLVMPassBuilderOptionsSetLoopUnrolling(o, 1);
+  uint32_t errors = l->diag->n_error;
+  LLVMErrorRef err = LLVMRunPasses(l->mod, "default<O2>", l->tm, o);
+  LLVMDisposePassBuilderOptions(o);
+  if (!err) return l->diag->n_error == errors ? VQ_OK : VQ_ERR;
+  message = LLVMGetErrorMessage(err);
+  vq_error(l->diag, VQ_E_backend, (vq_loc){0}, "LLVM: %s", message);
+  LLVMDisposeErrorMessage(message);
+  return VQ_ERR;
+}
+
+const char *vq_backend_version(void) { return LLVM_VERSION_STRING; }
