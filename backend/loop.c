@@ -262,3 +262,25 @@ void vq_if_end(const vq_emit *e, vq_if *f) {
   }
   LLVMPositionBuilderAtEnd(e->b, f->join);
 }
+
+static void copy_steps(const vq_emit *e, LLVMTypeRef type, LLVMValueRef to,
+                       LLVMValueRef from, int64_t lo, int64_t hi) {
+  unsigned lanes = vq_lanes_of(type);
+  LLVMTypeRef elem = vq_elem_type(type);
+  vq_loop l;
+  if (lo == hi) return;
+  vq_loop_begin(e, &l, vq_k64(e, lo), vq_k64(e, hi), lanes, 0, NULL);
+  LLVMValueRef v = vq_load(e, type, vq_at(e, elem, from, l.i), 1);
+  vq_store(e, v, vq_at(e, elem, to, l.i), 1);
+  vq_loop_end(e, &l);
+}
+
+void vq_copy_run(const vq_emit *e, LLVMTypeRef elem, LLVMValueRef to,
+                 LLVMValueRef from, int64_t n, unsigned lanes) {
+  int64_t done = 0;
+  for (; lanes > 0 && done < n; lanes /= 2) {
+    int64_t whole = n - (n - done) % lanes;
+    copy_steps(e, vq_vec_type(elem, lanes), to, from, done, whole);
+    done = whole;
+  }
+}

@@ -70,6 +70,9 @@ LLVMValueRef vq_load_n(const vq_emit *e, LLVMTypeRef type, LLVMValueRef p,
                        unsigned align, unsigned n);
 void vq_store_n(const vq_emit *e, LLVMValueRef v, LLVMValueRef p,
                 unsigned align, unsigned n);
+// Copies `n` elements of type `elem`, whole vectors of `lanes` first.
+void vq_copy_run(const vq_emit *e, LLVMTypeRef elem, LLVMValueRef to,
+                 LLVMValueRef from, int64_t n, unsigned lanes);
 // <lanes x i1> with the first n set, or i1.
 LLVMValueRef vq_lane_mask(const vq_emit *e, unsigned lanes, unsigned n);
 
