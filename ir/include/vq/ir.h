@@ -21,8 +21,8 @@
 struct vq_use {
   vq_value *val;
   vq_op *user;
-  vq_use *next;  // in order of creation
-  uint32_t idx;  // operand number
+  vq_use *prev, *next;  // in order of creation
+  uint32_t idx;         // operand number
 };
 
 typedef enum vq_value_kind {
@@ -37,7 +37,7 @@ struct vq_value {
   uint32_t idx;   // result or argument number
   vq_op *def;     // RESULT only
   vq_func *func;  // ARG only
-  vq_use *uses;
+  vq_use *uses, *last_use;
   vq_str name;  // without sigil; empty: printed as a number
 };
 
@@ -70,6 +70,7 @@ struct vq_const {
   float std;
   const void *bytes;  // vq_type_bytes(value.type), or NULL until made
   const char *sha256; // MISSING: the absent bytes' checksum, 64 hex digits
+  vq_module *module;
   vq_const *prev, *next;
 };
 
@@ -86,6 +87,8 @@ struct vq_func {
   vq_op *first, *last;
   vq_module *module;
   vq_func *prev, *next;
+  vq_map names;   // of arguments and results, see core/names.c
+  uint64_t hash;  // KERNEL: as outlined; 0: not known
 };
 
 // Free-form facts that travel with the model, in order: preprocessing, labels,
@@ -111,6 +114,7 @@ struct vq_module {
   unsigned props;      // vq_prop mask
   uint64_t arena_size; // bytes of run-time arena once PLANNED
   struct vq_mapping *mappings;  // mapped files that constants point into
+  vq_map func_names, const_names;
 };
 
 #define VQ_ATTRS(op, name) \
@@ -166,6 +170,7 @@ void vq_module_own(vq_module *m, void *base, size_t size, bool mapped);
 
 vq_func *vq_module_func(const vq_module *m, vq_str name);    // or NULL
 vq_const *vq_module_const(const vq_module *m, vq_str name);  // or NULL
+vq_value *vq_func_value(const vq_func *f, vq_str name);      // or NULL
 
 vq_str vq_meta_get(const vq_module *m, const char *key);  // empty when absent
 void vq_meta_set(vq_module *m, const char *key, vq_str value);

@@ -1,0 +1,135 @@
+// Element types, interned tensor types and quantization entries.
+#include "vq/type.h"
+
+#include "support/ctx.h"
+#include "vq/strbuf.h"
+
+static const int64_t max_count = (int64_t)1 << 40;
+
+typedef struct dtype_row {
+  const char *name;
+  unsigned bits;
+  vq_dtype_class cls;
+} dtype_row;
+
+static const dtype_row dtypes[VQ_N_DTYPES] = {
+#define DTYPE(name, bits, cls, ctype) {#name, bits, cls},
+#include "vq/dtypes.def"
+#undef DTYPE
+};
+
+const char *vq_dtype_name(vq_dtype t) { return dtypes[t].name; }
+unsigned vq_dtype_bits(vq_dtype t) { return dtypes[t].bits; }
+vq_dtype_class vq_dtype_class_of(vq_dtype t) { return dtypes[t].cls; }
+
+bool vq_dtype_parse(vq_str name, vq_dtype *out) {
+  for (int t = 0; t < VQ_N_DTYPES; t++) {
+    if (!vq_str_is(name, dtypes[t].name)) continue;
+    *out = (vq_dtype)t;
+    return true;
+  }
+  return false;
+}
+
+// False when some product of dimensions could exceed the limit; zeros count
+// as ones so that strides stay bounded too.
+static bool dims_fit(unsigned rank, const int64_t *dim) {
+  int64_t count = 1;
+  for (unsigned i = 0; i < rank; i++) {
+    if (dim[i] < 0) return false;
+    if (dim[i] == 0) continue;
+    if (dim[i] > max_count / count) return false;
+    count *= dim[i];
+  }
+  return true;
+}
+
+const vq_type *vq_type_tensor(vq_ctx *ctx, vq_dtype dtype, unsigned rank,
+                              const int64_t *dim, const vq_quant *q) {
+  if (rank > VQ_MAX_RANK || !dims_fit(rank, dim)) return NULL;
+  vq_type probe;
+  memset(&probe, 0, sizeof probe);  // padding is part of the key
+  probe.dtype = dtype;
+  probe.rank = (uint8_t)rank;
+  probe.q = q;
+  for (unsigned i = 0; i < rank; i++) probe.dim[i] = dim[i];
+  vq_str key = {(const char *)&probe, sizeof probe};
+  vq_type *found = vq_map_get(&ctx->types, key);
+  if (found) return found;
+  vq_type *t =
+      vq_arena_copy(&ctx->arena, &probe, sizeof probe, _Alignof(vq_type));
+  *vq_map_put(&ctx->types, (vq_str){(const char *)t, sizeof *t}) = t;
+  return t;
+}
+
+static bool quant_equal(const vq_quant *a, const vq_quant *b) {
+  return a->store == b->store && a->axis == b->axis && a->n == b->n &&
+         memcmp(a->scale, b->scale, a->n * sizeof *a->scale) == 0 &&
+         memcmp(a->zero, b->zero, a->n * sizeof *a->zero) == 0;
+}
+
+const vq_quant *vq_quant_intern(vq_ctx *ctx, const vq_quant *proto) {
+  vq_quant *found = vq_map_get(&ctx->quants, proto->name);
+  if (found) return quant_equal(found, proto) ? found : NULL;
+  vq_arena *a = &ctx->arena;
+  vq_quant *q = VQ_NEW(a, vq_quant);
+  *q = *proto;
+  q->name = vq_intern(ctx, proto->name);
+  q->scale = vq_arena_copy(a, proto->scale, proto->n * sizeof *proto->scale,
+                           _Alignof(float));
+  q->zero = vq_arena_copy(a, proto->zero, proto->n * sizeof *proto->zero,
+                          _Alignof(int32_t));
+  *vq_map_put(&ctx->quants, q->name) = q;
+  return q;
+}
+
+const vq_quant *vq_quant_find(vq_ctx *ctx, vq_str name) {
+  return vq_map_get(&ctx->quants, name);
+}
+
+int64_t vq_type_count(const vq_type *t) {
+  int64_t count = 1;
+  for (unsigned i = 0; i < t->rank; i++) count *= t->dim[i];
+  return count;
+}
+
+int64_t vq_type_bytes(const vq_type *t) {
+  return (vq_type_count(t) * (int64_t)dtypes[t->dtype].bits + 7) / 8;
+}
+
+bool vq_type_is(const vq_type *t, vq_dtype dtype, unsigned rank) {
+  return t->dtype == dtype && t->rank == rank;
+}
+
+void vq_type_strides(const vq_type *t, int64_t stride[VQ_MAX_RANK]) {
+  int64_t step = 1;
+  for (unsigned i = t->rank; i-- > 0;) {
+    stride[i] = step;
+    if (t->dim[i]) step *= t->dim[i];
+  }
+}
+
+bool vq_broadcast(const vq_type *a, const vq_type *b, unsigned *rank,
+                  int64_t dim[VQ_MAX_RANK]) {
+  unsigned n = a->rank > b->rank ? a->rank : b->rank;
+  for (unsigned k = 1; k <= n; k++) {  // from the last dimension
+    int64_t da = k <= a->rank ? a->dim[a->rank - k] : 1;
+    int64_t db = k <= b->rank ? b->dim[b->rank - k] : 1;
+    if (da != db && da != 1 && db != 1) return false;
+    dim[n - k] = da == 1 ? db : da;
+  }
+  *rank = n;
+  return true;
+}
+
+void vq_type_print(vq_strbuf *out, const vq_type *t) {
+  vq_strbuf_puts(out, "tensor<");
+  for (unsigned i = 0; i < t->rank; i++)
+    vq_strbuf_printf(out, "%s%lld", i ? "x" : "", (long long)t->dim[i]);
+  vq_strbuf_printf(out, "%s%s", t->rank ? ", " : "", vq_dtype_name(t->dtype));
+  if (t->q) {
+    vq_strbuf_puts(out, ", q=@");
+    vq_strbuf_escaped(out, t->q->name);
+  }
+  vq_strbuf_putc(out, '>');
+}
