@@ -130,6 +130,7 @@ bool vq_op_find(vq_str name, vq_opcode *out);
 void vq_ops_markdown(vq_strbuf *out);
 
 // Attribute structs as values: equality, hash, deep copy into `arena`.
+bool vq_attr_equal(vq_attr_kind kind, const void *a, const void *b);  // one
 bool vq_op_attrs_equal(vq_opcode code, const void *a, const void *b);
 uint64_t vq_op_attrs_hash(vq_opcode code, const void *a, uint64_t seed);
 void *vq_op_attrs_copy(vq_arena *arena, vq_opcode code, const void *a);
