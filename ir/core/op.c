@@ -125,7 +125,7 @@ static bool ints_equal(vq_ints a, vq_ints b) {
   return a.n == b.n && (a.n == 0 || !memcmp(a.p, b.p, a.n * sizeof *a.p));
 }
 
-static bool field_equal(vq_attr_kind kind, const void *a, const void *b) {
+bool vq_attr_equal(vq_attr_kind kind, const void *a, const void *b) {
   switch (kind) {
     case VQ_ATTR_i64:
       return *(const int64_t *)a == *(const int64_t *)b;
@@ -145,8 +145,8 @@ bool vq_op_attrs_equal(vq_opcode code, const void *a, const void *b) {
   const vq_op_desc *d = &ops[code];
   for (unsigned i = 0; i < d->n_attr; i++) {
     uint32_t at = d->attr[i].offset;
-    if (!field_equal(d->attr[i].kind, (const char *)a + at,
-                    (const char *)b + at))
+    if (!vq_attr_equal(d->attr[i].kind, (const char *)a + at,
+                       (const char *)b + at))
       return false;
   }
   return true;

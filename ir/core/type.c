@@ -3,6 +3,7 @@
 
 #include "support/ctx.h"
 #include "vq/strbuf.h"
+#include "vq/text.h"
 
 static const int64_t max_count = (int64_t)1 << 40;
 
@@ -128,8 +129,8 @@ void vq_type_print(vq_strbuf *out, const vq_type *t) {
     vq_strbuf_printf(out, "%s%lld", i ? "x" : "", (long long)t->dim[i]);
   vq_strbuf_printf(out, "%s%s", t->rank ? ", " : "", vq_dtype_name(t->dtype));
   if (t->q) {
-    vq_strbuf_puts(out, ", q=@");
-    vq_strbuf_escaped(out, t->q->name);
+    vq_strbuf_puts(out, ", q=");
+    vq_print_name(out, '@', t->q->name);
   }
   vq_strbuf_putc(out, '>');
 }
