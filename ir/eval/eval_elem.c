@@ -162,10 +162,6 @@ void vq_store_i64(vq_dtype t, void *data, int64_t i, int64_t v) {
 
 // ---- walks --------------------------------------------------------------------
 
-unsigned vq_eval_axis(int64_t axis, unsigned rank) {
-  return (unsigned)(axis < 0 ? axis + rank : axis);
-}
-
 void vq_walk_broadcast(const vq_type *t, unsigned rank, int64_t *stride) {
   int64_t own[VQ_MAX_RANK];
   vq_type_strides(t, own);

@@ -44,7 +44,8 @@ vq_status vq_eval_softmax(const vq_op *op, const vq_tensor *in,
                           vq_tensor *out, vq_diag *diag) {
   (void)diag;
   const vq_type *t = in[0].type;
-  unsigned axis = vq_eval_axis(VQ_ATTRS(op, softmax)->axis, t->rank);
+  int64_t given = VQ_ATTRS(op, softmax)->axis;
+  unsigned axis = given < 0 ? t->rank - 1u : (unsigned)given;
   int64_t n = t->dim[axis], inner = 1, count = vq_type_count(t);
   for (unsigned k = axis + 1; k < t->rank; k++) inner *= t->dim[k];
   double *x = vq_eval_alloc((size_t)n, sizeof *x);

@@ -69,9 +69,6 @@ bool vq_walk_next(vq_walk *w);
 // `t` has one element or no dimension.
 void vq_walk_broadcast(const vq_type *t, unsigned rank, int64_t *stride);
 
-// A dimension number, counted from the end when negative.
-unsigned vq_eval_axis(int64_t axis, unsigned rank);
-
 // ---- dense products in binary64 (eval_gemm.c) --------------------------------
 
 // Where matrix b[k][n] lies in a tensor: element (k, n) is at

@@ -97,7 +97,7 @@ static vq_status reduce(reduce_kind kind, vq_ints axes, const vq_tensor *x,
   for (unsigned k = 0; k < t->rank; k++) {
     bool reduced = false;
     for (uint32_t i = 0; i < axes.n; i++)
-      reduced |= vq_eval_axis(axes.p[i], t->rank) == k;
+      reduced |= axes.p[i] == k;
     vq_walk *w = reduced ? &inner : &outer;
     w->dim[w->rank] = t->dim[k];
     w->stride[0][w->rank++] = stride[k];

@@ -78,7 +78,7 @@ vq_status vq_eval_slice(const vq_op *op, const vq_tensor *in, vq_tensor *out,
 vq_status vq_eval_concat(const vq_op *op, const vq_tensor *in, vq_tensor *out,
                          vq_diag *diag) {
   (void)diag;
-  unsigned axis = vq_eval_axis(VQ_ATTRS(op, concat)->axis, out->type->rank);
+  unsigned axis = (unsigned)VQ_ATTRS(op, concat)->axis;
   int64_t stride[VQ_MAX_RANK], at = 0;
   vq_type_strides(out->type, stride);
   for (unsigned i = 0; i < op->n_in; i++) {
@@ -103,7 +103,7 @@ vq_status vq_eval_expand(const vq_op *op, const vq_tensor *in, vq_tensor *out,
 vq_status vq_eval_gather(const vq_op *op, const vq_tensor *in, vq_tensor *out,
                          vq_diag *diag) {
   const vq_type *x = in[0].type;
-  unsigned axis = vq_eval_axis(VQ_ATTRS(op, gather)->axis, x->rank);
+  unsigned axis = (unsigned)VQ_ATTRS(op, gather)->axis;
   int64_t n_index = vq_type_count(in[1].type), outer = 1, inner = 1;
   for (unsigned k = 0; k < axis; k++) outer *= x->dim[k];
   for (unsigned k = axis + 1; k < x->rank; k++) inner *= x->dim[k];
