@@ -12,6 +12,7 @@
 
 #include "vitq.h"
 #include "vq/image.h"
+#include "vq/strbuf.h"
 
 typedef struct {
   const vitq_handle *handle;
