@@ -40,6 +40,12 @@ void vq_blob_abort(vq_blob_writer *w);                     // frees w, no file
 // no large constant (more than 16 elements and not a fill or random literal).
 VQ_NODISCARD vq_status vq_print(vq_strbuf *out, const vq_module *m,
                                 unsigned flags, vq_blob_writer *blobs);
+// Writes `head` (comment lines, or empty) and the text of `m` to `path`, as a
+// whole or not at all. Without `blobs`, large constants go to a side file of
+// its own, `path` + "w".
+VQ_NODISCARD vq_status vq_save(const vq_module *m, const char *path,
+                               vq_str head, unsigned flags,
+                               vq_blob_writer *blobs, vq_diag *diag);
 void vq_print_op(vq_strbuf *out, const vq_op *op);  // one line, for messages
 void vq_print_func(vq_strbuf *out, const vq_func *f);
 
