@@ -1,0 +1,119 @@
+// The recompose pass: the networks exporters take apart, put back together.
+//
+// Rules rewrite single ops in program order until nothing changes. They form
+// two rounds: the first finds every pattern, the second, once attention owns
+// its scale, folds remaining constant factors into linears. See
+// docs/recompose.md for the patterns and the canonical form.
+#include "canon/recompose.h"
+
+#include "passes.h"
+#include "vq/recompose.h"
+
+typedef struct rule {
+  vq_opcode code;
+  vq_rule_fn fn;
+} rule;
+
+// In order of trial for each op. Sinking comes last: what a pattern absorbs
+// need not move.
+static const rule rules[] = {
+    {VQ_OP_div, vq_rule_layer_norm},
+    {VQ_OP_mul, vq_rule_layer_norm},
+    {VQ_OP_mul, vq_rule_layer_norm_affine},
+    {VQ_OP_add, vq_rule_layer_norm_affine},
+    {VQ_OP_layer_norm, vq_rule_layer_norm_trim},
+    {VQ_OP_div, vq_rule_softmax},
+    {VQ_OP_mul, vq_rule_gate},
+    {VQ_OP_div, vq_rule_gate},
+    {VQ_OP_matmul, vq_rule_linear},
+    {VQ_OP_add, vq_rule_linear_bias},
+    {VQ_OP_sub, vq_rule_linear_bias},
+    {VQ_OP_mul, vq_rule_linear_scale},
+    {VQ_OP_div, vq_rule_linear_scale},
+    {VQ_OP_conv2d, vq_rule_conv},
+    {VQ_OP_linear, vq_rule_unfold},
+    {VQ_OP_matmul, vq_rule_attention},
+    {VQ_OP_attention, vq_rule_attention_scale},
+    {VQ_OP_attention, vq_rule_attention_pack},
+    {VQ_OP_slice, vq_rule_hoist_slice},
+};
+
+static bool apply(vq_rw *rw, vq_op *op) {
+  rw->b.before = op;
+  rw->b.loc = op->loc;
+  if (vq_rule_identity(rw, op)) return true;
+  if (vq_is_movement(op) && vq_rule_move(rw, op)) return true;
+  for (unsigned i = 0; i < VQ_COUNT(rules); i++)
+    if (rules[i].code == op->code && rules[i].fn(rw, op)) return true;
+  return op->n_out == 1 && vq_rule_sink(rw, op);
+}
+
+static void sweep_dead(vq_func *f) {
+  for (vq_op *op = f->last, *prev; op; op = prev) {
+    prev = op->prev;
+    bool dead = vq_has_trait(op, VQ_TRAIT_PURE);
+    for (unsigned i = 0; i < op->n_out; i++) dead &= !op->out[i].uses;
+    if (dead) vq_erase_op(op);
+  }
+}
+
+// Every rewrite shortens or lowers something, so a bound is only a safety net.
+static void run_rounds(vq_rw *rw) {
+  enum { MAX_SWEEPS = 64 };
+  for (unsigned i = 0; i < MAX_SWEEPS; i++) {
+    unsigned before = rw->n_changed;
+    vq_each_op_safe(rw->func, op) {
+      if (op->code != VQ_OP_return && op->code != VQ_OP_call) apply(rw, op);
+    }
+    sweep_dead(rw->func);
+    if (rw->n_changed != before) continue;
+    if (rw->late) return;
+    rw->late = true;
+  }
+}
+
+// a + b and b + a are one op: the operand defined first stands first, a
+// constant last.
+static void order_operands(vq_func *f) {
+  uintptr_t n = 0;
+  vq_each_op(f, op) op->scratch = (void *)++n;
+  vq_each_op(f, op) {
+    if (!vq_has_trait(op, VQ_TRAIT_COMM)) continue;
+    uintptr_t rank[2];
+    for (unsigned i = 0; i < 2; i++) {
+      const vq_value *v = vq_in(op, i);
+      rank[i] = v->kind == VQ_VALUE_CONST    ? UINTPTR_MAX
+                : v->kind == VQ_VALUE_RESULT ? (uintptr_t)v->def->scratch
+                                             : 0;
+    }
+    if (rank[0] <= rank[1]) continue;
+    vq_value *in[] = {vq_in(op, 1), vq_in(op, 0)};
+    vq_set_operands(op, in, 2);
+  }
+  vq_each_op(f, op) op->scratch = NULL;
+}
+
+vq_status vq_pass_recompose(vq_module *m, vq_pass_ctx *pc) {
+  vq_each_func(m, f) {
+    if (f->kind != VQ_FUNC) continue;
+    vq_rw rw = {.module = m, .func = f, .pc = pc,
+                .b = {.func = f, .diag = pc->diag}};
+    uint32_t n_error = pc->diag->n_error;
+    run_rounds(&rw);
+    order_operands(f);
+    vq_map_release(&rw.transposed);
+    if (pc->diag->n_error != n_error) return VQ_ERR;
+  }
+  return VQ_OK;
+}
+
+void vq_recompose_leftovers(const vq_module *m, vq_leftover_fn fn,
+                            void *user) {
+  static const vq_opcode parts[] = {
+      VQ_OP_matmul, VQ_OP_softmax, VQ_OP_erf,  VQ_OP_tanh, VQ_OP_sigmoid,
+      VQ_OP_pow,    VQ_OP_sqrt,    VQ_OP_conv2d, VQ_OP_exp};
+  vq_each_func(m, f)
+    vq_each_op(f, op)
+      for (unsigned i = 0; i < VQ_COUNT(parts); i++)
+        if (op->code == parts[i]) fn(user, op);
+}

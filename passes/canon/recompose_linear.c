@@ -1,0 +1,115 @@
+// linear from matmul by a constant, and what folds into its weight and bias.
+#include "canon/recompose.h"
+
+// The constant [rows, cols] transposed; one copy however many ops ask.
+static vq_value *transposed(vq_rw *rw, vq_value *w, int64_t rows,
+                            int64_t cols) {
+  vq_value **key = VQ_NEW(rw->pc->temp, vq_value *);
+  *key = w;
+  void **slot = vq_map_put(&rw->transposed, VQ_MAP_PTR_KEY(*key));
+  if (*slot) return *slot;
+  const vq_const *k = vq_const_of(w);
+  const int64_t dim[] = {cols, rows};
+  const vq_type *t = vq_type_tensor(rw->module->ctx, VQ_f32, 2, dim, NULL);
+  if (k->init == VQ_INIT_FILL)
+    return *slot = &vq_const_fill(rw->module, w->name, t, k->fill)->value;
+  const char *from = vq_const_bytes(vq_const_of(w));
+  if (!from) return NULL;
+  float *to = vq_arena_alloc(&rw->module->arena, (size_t)vq_type_bytes(t), 64);
+  for (int64_t i = 0; i < cols; i++)
+    for (int64_t j = 0; j < rows; j++)
+      memcpy(&to[i * rows + j], from + 4 * (j * cols + i), 4);
+  return *slot = &vq_const_new(rw->module, w->name, t, to)->value;
+}
+
+// True for a float constant that is a matrix, batch dimensions of 1 aside.
+static bool is_matrix(vq_value *w) {
+  const vq_type *t = w->type;
+  if (!vq_const_of(w) || t->dtype != VQ_f32 || t->rank < 2 || t->q)
+    return false;
+  for (unsigned k = 0; k + 2 < t->rank; k++)
+    if (t->dim[k] != 1) return false;
+  return true;
+}
+
+bool vq_rule_linear(vq_rw *rw, vq_op *op) {
+  vq_value *x = vq_in(op, 0), *w = vq_in(op, 1);
+  if (!is_matrix(w) || vq_const_of(x) || x->type->dtype != VQ_f32 ||
+      x->type->rank < 2 || x->type->rank < w->type->rank)
+    return false;
+  const int64_t *dim = &w->type->dim[w->type->rank - 2];
+  bool oi = VQ_ATTRS(op, matmul)->transpose_b;
+  w = oi ? vq_rw_recast(rw, w, 2, dim) : transposed(rw, w, dim[0], dim[1]);
+  if (!w) return false;
+  vq_attrs_linear a = vq_default_linear();
+  return vq_rw_replace(
+      rw, op, vq_rw_build(rw, VQ_OP_linear, (vq_value *[]){x, w}, 2, &a),
+      "linear");
+}
+
+static bool plain(const vq_op *op) {
+  return vq_str_is(VQ_ATTRS(op, linear)->layout, "oi") &&
+         vq_const_of(vq_in(op, 1)) &&
+         (op->n_in < 3 || vq_const_of(vq_in(op, 2)));
+}
+
+// The linear op behind an add, sub, mul or div with a row constant.
+static vq_op *linear_with_row(const vq_op *op, vq_value **c, bool *swapped) {
+  vq_value *x;
+  if (!vq_with_const(op, &x, c, swapped)) return NULL;
+  vq_op *lin = vq_def(x, VQ_OP_linear);
+  if (!lin || !plain(lin) || !vq_has_one_use(x) ||
+      x->type != op->out[0].type ||
+      !vq_is_row(*c, x->type->dim[x->type->rank - 1]))
+    return NULL;
+  return lin;
+}
+
+bool vq_rule_linear_bias(vq_rw *rw, vq_op *op) {
+  vq_value *c;
+  bool swapped;
+  vq_op *lin = linear_with_row(op, &c, &swapped);
+  if (!lin || (op->code == VQ_OP_sub && swapped)) return false;
+  int64_t n = op->out[0].type->dim[op->out[0].type->rank - 1];
+  vq_value *b = vq_rw_row(rw, c, n), *old = vq_in_opt(lin, 2);
+  if (!b) return false;
+  if (old || op->code == VQ_OP_sub) {
+    float *sum = vq_rw_floats(rw, b);
+    float *base = old ? vq_rw_floats(rw, old) : NULL;
+    if (!sum || (old && !base)) return false;
+    for (int64_t i = 0; i < n; i++) {
+      if (op->code == VQ_OP_sub) sum[i] = -sum[i];
+      if (base) sum[i] += base[i];
+    }
+    b = vq_rw_const(rw, old ? old : c, 1, &n, sum);
+  }
+  vq_value *in[] = {vq_in(lin, 0), vq_in(lin, 1), b};
+  return vq_rw_replace(rw, op,
+                       vq_rw_build(rw, VQ_OP_linear, in, 3, lin->attrs), NULL);
+}
+
+// LayerScale and other constant factors of a linear's result. Runs after
+// attention is matched: a factor on q or k belongs to the attention's scale.
+bool vq_rule_linear_scale(vq_rw *rw, vq_op *op) {
+  vq_value *c;
+  bool swapped;
+  if (!rw->late) return false;
+  vq_op *lin = linear_with_row(op, &c, &swapped);
+  if (!lin || (op->code == VQ_OP_div && swapped)) return false;
+  vq_value *w = vq_in(lin, 1), *b = vq_in_opt(lin, 2);
+  int64_t n_out = w->type->dim[0], n_in = w->type->dim[1];
+  vq_value *row = vq_rw_row(rw, c, n_out);
+  float *s = row ? vq_rw_floats(rw, row) : NULL;
+  float *wf = vq_rw_floats(rw, w), *bf = b ? vq_rw_floats(rw, b) : NULL;
+  if (!s || !wf || (b && !bf)) return false;
+  for (int64_t o = 0; o < n_out; o++) {
+    float f = op->code == VQ_OP_div ? 1 / s[o] : s[o];
+    for (int64_t i = 0; i < n_in; i++) wf[o * n_in + i] *= f;
+    if (b) bf[o] *= f;
+  }
+  vq_value *in[] = {vq_in(lin, 0), vq_rw_const(rw, w, 2, w->type->dim, wf),
+                    b ? vq_rw_const(rw, b, 1, &n_out, bf) : NULL};
+  return vq_rw_replace(
+      rw, op, vq_rw_build(rw, VQ_OP_linear, in, b ? 3 : 2, lin->attrs),
+      "linear_scale");
+}

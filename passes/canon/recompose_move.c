@@ -1,0 +1,264 @@
+// Movement ops: one canonical chain for each view, pushed out of the way.
+//
+// A chain of reshape, transpose, slice and constant gather is rewritten at its
+// end (the op with a user that computes) to the chain of vq_view_steps over its
+// source, so that equal views are equal ops and opposite ones vanish. Plain
+// reshapes of leading dimensions, and permutations of whole leading dimensions
+// (the sequence-first layout of nn.MultiheadAttention), sink below ops that
+// work along the last dimension; there they meet their inverse or the head
+// split of attention. Splitting permutations (window partitions) stay.
+#include "canon/recompose.h"
+
+#define MAX_CHAIN 24
+
+// The index of a gather that reads one element or a run; false otherwise.
+static bool constant_run(const vq_op *op, int64_t *begin, int64_t *n) {
+  vq_const *k = vq_const_of(vq_in(op, 1));
+  if (!k || k->init == VQ_INIT_MISSING || k->value.type->rank > 1) return false;
+  *n = vq_type_count(k->value.type);
+  if (*n < 1) return false;
+  *begin = vq_const_i64(k, 0);
+  for (int64_t i = 1; i < *n; i++)
+    if (vq_const_i64(k, i) != *begin + i) return false;
+  return true;
+}
+
+bool vq_is_movement(const vq_op *op) {
+  int64_t begin, n;
+  return op->code == VQ_OP_reshape || op->code == VQ_OP_transpose ||
+         op->code == VQ_OP_slice ||
+         (op->code == VQ_OP_gather && constant_run(op, &begin, &n));
+}
+
+static bool compose_gather(vq_view *v, const vq_op *op) {
+  const vq_type *t = vq_in(op, 0)->type, *y = op->out[0].type;
+  int64_t axis = VQ_ATTRS(op, gather)->axis, begin[VQ_MAX_RANK] = {0};
+  int64_t size[VQ_MAX_RANK];
+  vq_view r = *v;
+  memcpy(size, t->dim, sizeof size);
+  if (axis < 0) axis += t->rank;
+  if (!constant_run(op, &begin[axis], &size[axis])) return false;
+  if (!vq_view_slice(&r, begin, size, NULL) ||
+      !vq_view_reshape(&r, y->rank, y->dim))
+    return false;
+  *v = r;
+  return true;
+}
+
+static bool compose(vq_view *v, const vq_op *op) {
+  if (op->code == VQ_OP_reshape)
+    return vq_view_reshape(v, op->out[0].type->rank, op->out[0].type->dim);
+  if (op->code == VQ_OP_transpose)
+    return vq_view_transpose(v, VQ_ATTRS(op, transpose)->perm.p);
+  if (op->code == VQ_OP_gather) return compose_gather(v, op);
+  const vq_attrs_slice *a = VQ_ATTRS(op, slice);
+  return vq_view_slice(v, a->begin.p, a->size.p, a->step.n ? a->step.p : NULL);
+}
+
+vq_value *vq_view_root(vq_value *v, vq_view *view) {
+  const vq_op *chain[MAX_CHAIN];
+  unsigned n = 0;
+  vq_value *root = v;
+  while (n < MAX_CHAIN && root->kind == VQ_VALUE_RESULT &&
+         vq_is_movement(root->def)) {
+    chain[n++] = root->def;
+    root = vq_in(root->def, 0);
+  }
+  if (!vq_view_identity(view, root->type->rank, root->type->dim)) return NULL;
+  while (n-- > 0) {
+    if (compose(view, chain[n])) continue;
+    root = (vq_value *)&chain[n]->out[0];
+    if (!vq_view_identity(view, root->type->rank, root->type->dim)) return NULL;
+  }
+  return root;
+}
+
+static vq_value *build_step(vq_rw *rw, vq_value *x, const vq_step *s) {
+  if (s->kind == VQ_STEP_RESHAPE)
+    return vq_build_reshape(&rw->b, x, s->rank, s->a, VQ_LIT(""));
+  if (s->kind == VQ_STEP_TRANSPOSE)
+    return vq_build_transpose(&rw->b, x, s->a, VQ_LIT(""));
+  vq_attrs_slice a = {.begin = {s->a, s->rank}, .size = {s->size, s->rank}};
+  for (unsigned k = 0; k < s->rank; k++)
+    if (s->step[k] != 1) a.step = (vq_ints){s->step, s->rank};
+  return vq_rw_build(rw, VQ_OP_slice, &x, 1, &a);
+}
+
+vq_value *vq_rw_view(vq_rw *rw, vq_value *root, const vq_view *view) {
+  vq_step step[VQ_VIEW_STEPS];
+  int n = vq_view_steps(view, root->type->rank, root->type->dim, step);
+  for (int i = 0; i < n; i++) root = build_step(rw, root, &step[i]);
+  return n < 0 ? NULL : root;
+}
+
+// ---- chains ----------------------------------------------------------------
+
+static bool same_ints(const vq_ints *a, const int64_t *b, unsigned n) {
+  return a->n == n && memcmp(a->p, b, n * sizeof *b) == 0;
+}
+
+static bool is_step(const vq_op *op, const vq_step *s) {
+  if (op->code == VQ_OP_reshape && s->kind == VQ_STEP_RESHAPE)
+    return same_ints(&VQ_ATTRS(op, reshape)->shape, s->a, s->rank);
+  if (op->code == VQ_OP_transpose && s->kind == VQ_STEP_TRANSPOSE)
+    return same_ints(&VQ_ATTRS(op, transpose)->perm, s->a, s->rank);
+  if (op->code != VQ_OP_slice || s->kind != VQ_STEP_SLICE) return false;
+  const vq_attrs_slice *a = VQ_ATTRS(op, slice);
+  bool ones = true;
+  for (unsigned k = 0; k < s->rank; k++) ones &= s->step[k] == 1;
+  return same_ints(&a->begin, s->a, s->rank) &&
+         same_ints(&a->size, s->size, s->rank) &&
+         (ones ? a->step.n == 0 : same_ints(&a->step, s->step, s->rank));
+}
+
+// True when the chain from `root` to `v` is spelled as `step` says.
+static bool is_spelled(const vq_value *v, const vq_value *root,
+                       const vq_step *step, int n) {
+  for (; n > 0 && v->kind == VQ_VALUE_RESULT; v = vq_in(v->def, 0))
+    if (!is_step(v->def, &step[--n])) return false;
+  return n == 0 && v == root;
+}
+
+static bool feeds_compute(const vq_op *op) {
+  vq_each_use(&op->out[0], u)
+    if (!vq_is_movement(u->user) || u->idx != 0) return true;
+  return false;
+}
+
+bool vq_rule_move(vq_rw *rw, vq_op *op) {
+  vq_view view;
+  vq_step step[VQ_VIEW_STEPS];
+  if (!vq_is_movement(op) || !feeds_compute(op)) return false;
+  vq_value *root = vq_view_root(&op->out[0], &view);
+  if (!root || root == &op->out[0] || vq_const_of(root)) return false;
+  int n = vq_view_steps(&view, root->type->rank, root->type->dim, step);
+  if (n < 0 || is_spelled(&op->out[0], root, step, n)) return false;
+  for (int i = 0; i < n; i++) root = build_step(rw, root, &step[i]);
+  return vq_rw_replace(rw, op, root, NULL);
+}
+
+// ---- sinking ----------------------------------------------------------------
+
+// True when the view permutes whole dimensions of its source.
+static bool whole_dims(const vq_view *v, const vq_type *t) {
+  vq_step step[VQ_VIEW_STEPS];
+  int n = vq_view_steps(v, t->rank, t->dim, step);
+  return n >= 1 && step[0].kind == VQ_STEP_TRANSPOSE;
+}
+
+static bool keeps_last(const vq_view *view, const vq_type *t) {
+  vq_view v = *view;
+  vq_view_simplify(&v);
+  if (v.rank == 0 || t->rank == 0) return false;
+  int64_t n = t->dim[t->rank - 1];
+  if (v.dim[v.rank - 1] != n) return false;
+  unsigned i = v.first[v.rank - 1];
+  return n == 1 || (v.first[v.rank] == i + 1 && v.atom[i].stride == 1);
+}
+
+static bool may_sink(const vq_view *v, const vq_type *t, bool along_last) {
+  int64_t n = vq_type_count(t);
+  if (along_last && !keeps_last(v, t)) return false;
+  if (vq_view_is_reshape(v, n)) return true;
+  return vq_view_count(v) == n && v->offset == 0 && whole_dims(v, t);
+}
+
+// What of `op` moves: 1 operand, 2 operands with the same view, 0 none.
+static unsigned movable(const vq_op *op, bool *along_last) {
+  vq_value *x, *c;
+  double s;
+  bool swapped;
+  *along_last = false;
+  switch ((int)op->code) {
+    case VQ_OP_linear:
+      *along_last = true;
+      return vq_str_is(VQ_ATTRS(op, linear)->layout, "oi");
+    case VQ_OP_layer_norm:
+      *along_last = true;
+      return 1;
+    case VQ_OP_add:
+    case VQ_OP_sub:
+    case VQ_OP_mul:
+    case VQ_OP_div:
+      if (!vq_with_const(op, &x, &c, &swapped)) return 2;
+      if (x->type != op->out[0].type || x->type->rank == 0) return 0;
+      *along_last = !vq_splat(c, &s);
+      return vq_is_row(c, x->type->dim[x->type->rank - 1]) ||
+             vq_type_count(c->type) == 1;
+    default:
+      return vq_has_trait(op, VQ_TRAIT_ELTWISE) && op->n_in == 1;
+  }
+}
+
+// The chain `view` over `x`, whose last dimension may differ from the one the
+// view was made for (a linear changes it).
+static vq_value *replay(vq_rw *rw, vq_value *x, const vq_type *root,
+                        const vq_view *view, const vq_type *want) {
+  vq_step step[VQ_VIEW_STEPS];
+  int n = vq_view_steps(view, root->rank, root->dim, step);
+  int64_t last = x->type->dim[x->type->rank - 1];
+  for (int i = 0; i < n && x; i++) {
+    vq_step *s = &step[i];
+    if (s->kind == VQ_STEP_RESHAPE && last != root->dim[root->rank - 1])
+      s->a[s->rank - 1] = last;
+    x = build_step(rw, x, s);
+  }
+  return n >= 0 && x && x->type == want ? x : NULL;
+}
+
+bool vq_rule_sink(vq_rw *rw, vq_op *op) {
+  bool along_last, swapped = false;
+  unsigned n = movable(op, &along_last);
+  if (n == 0) return false;
+  vq_value *in[3] = {0}, *x = vq_in(op, 0);
+  for (unsigned i = 0; i < op->n_in && i < 3; i++) in[i] = vq_in(op, i);
+  if (n == 1 && op->n_in == 2 && vq_const_of(x)) {
+    swapped = true;
+    x = in[1];
+  }
+  vq_view view, other;
+  vq_value *root = vq_view_root(x, &view);
+  if (!root || root == x || vq_const_of(root) || root->type->rank == 0)
+    return false;
+  if (!may_sink(&view, root->type, along_last)) return false;
+  if (n == 2) {
+    vq_value *r2 = vq_view_root(in[1], &other);
+    if (!r2 || r2 == in[1] || r2->type != root->type ||
+        !vq_view_equal(&view, &other))
+      return false;
+    in[1] = r2;
+  } else if (op->n_in == 2 && vq_has_trait(op, VQ_TRAIT_ELTWISE)) {
+    // A row constant of higher rank than the source would widen it.
+    vq_value **k = swapped ? &in[0] : &in[1];
+    int64_t count = vq_type_count((*k)->type);
+    if ((*k)->type->rank > 1) *k = vq_rw_recast(rw, *k, 1, &count);
+    if (!*k) return false;
+  }
+  in[swapped] = root;
+  vq_value *y = vq_rw_build(rw, op->code, in, op->n_in, op->attrs);
+  if (!y) return false;
+  y = replay(rw, y, root->type, &view, op->out[0].type);
+  return vq_rw_replace(rw, op, y, NULL);
+}
+
+// ---- hoisting ---------------------------------------------------------------
+
+// layer_norm of everything, of which only a few rows are read: norm those.
+bool vq_rule_hoist_slice(vq_rw *rw, vq_op *op) {
+  vq_op *ln = vq_def(vq_in(op, 0), VQ_OP_layer_norm);
+  if (!ln) return false;
+  const vq_type *t = ln->out[0].type;
+  int64_t read = 0;
+  vq_each_use(&ln->out[0], u) {
+    const vq_type *y = u->user->out ? u->user->out[0].type : NULL;
+    if (u->user->code != VQ_OP_slice || u->user->n_out != 1) return false;
+    if (y->dim[t->rank - 1] != t->dim[t->rank - 1]) return false;
+    read += vq_type_count(y);
+  }
+  if (2 * read > vq_type_count(t)) return false;
+  vq_value *x = vq_in(ln, 0);
+  vq_value *in[] = {vq_rw_build(rw, VQ_OP_slice, &x, 1, op->attrs),
+                    vq_in_opt(ln, 1), vq_in_opt(ln, 2)};
+  return vq_rw_replace(
+      rw, op, vq_rw_build(rw, VQ_OP_layer_norm, in, ln->n_in, ln->attrs), NULL);
+}
