@@ -85,7 +85,7 @@ static vq_status emit(const vq_module *m, vq_emit_kind kind, const char *path,
   unsigned n_target;
   vq_layout layout;
   if (vq_target_select(opt->triple, opt->cpu, diag, &target, &n_target) ||
-      vq_layout_build(&layout, m, opt->symbol, arena, diag))
+      vq_layout_build(&layout, m, opt->symbol, opt->generic, arena, diag))
     return VQ_ERR;
   if (kind == VQ_EMIT_SO && !opt->runtime_lib)
     return vq_error(diag, VQ_E_option, (vq_loc){0},

@@ -34,10 +34,10 @@ typedef struct vq_emit {
   LLVMContextRef lc;
   LLVMModuleRef mod;
   LLVMBuilderRef b;  // positioned in the entry block of fn
-  LLVMValueRef fn;   // void (ptr arg, i64 begin, i64 end, ptr scratch)
+  LLVMValueRef fn;   // void (result..., operand..., begin, end, scratch)
   LLVMValueRef begin, end, scratch;
-  LLVMValueRef *result;   // one pointer per kernel result, loaded from arg
-  LLVMValueRef *operand;  // one pointer per kernel argument, loaded from arg
+  LLVMValueRef *result;   // one pointer per kernel result
+  LLVMValueRef *operand;  // one pointer per kernel argument
   LLVMTypeRef f32, i64, i32, i8, i1, ptr, void_;
   const vq_target *target;
   const vq_func *kernel;
@@ -59,6 +59,9 @@ typedef struct vq_emitter {
   vq_status (*emit)(vq_emit *e);
 } vq_emitter;
 
-const vq_emitter *vq_emitter_for(const vq_func *kernel, vq_kernel_plan *plan);
+// The emitter that takes the kernel; with `generic` only the last row is asked.
+// NULL: none, which a valid kernel of sensible size does not get.
+const vq_emitter *vq_emitter_for(const vq_func *kernel, bool generic,
+                                 vq_kernel_plan *plan);
 
 #endif

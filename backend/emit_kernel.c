@@ -18,13 +18,14 @@
 #include "emit.def"
 #undef EMITTER
 
-const vq_emitter *vq_emitter_for(const vq_func *kernel, vq_kernel_plan *plan) {
+const vq_emitter *vq_emitter_for(const vq_func *kernel, bool generic,
+                                 vq_kernel_plan *plan) {
   static const vq_emitter table[] = {
 #define EMITTER(name, help) {#name, match_##name, emit_##name},
 #include "emit.def"
 #undef EMITTER
   };
-  for (unsigned i = 0; i < VQ_COUNT(table); i++) {
+  for (unsigned i = generic ? VQ_COUNT(table) - 1 : 0; i < VQ_COUNT(table); i++) {
     *plan = (vq_kernel_plan){.n_task = 1};
     if (table[i].match(kernel, plan)) return &table[i];
   }

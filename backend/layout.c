@@ -14,6 +14,7 @@
 
 typedef struct build {
   vq_layout *l;
+  bool generic;
   vq_arena *arena;
   vq_diag *diag;
 } build;
@@ -78,7 +79,7 @@ static vq_status add_kernel(build *b, const vq_op *call, uint32_t *index) {
   vq_layout_kernel *k = &l->kernel[l->n_kernel++];
   k->func = f;
   vq_each_op(f, op) k->macs += vq_op_macs(op);
-  k->emitter = vq_emitter_for(f, &k->plan);
+  k->emitter = vq_emitter_for(f, b->generic, &k->plan);
   if (k->emitter) return VQ_OK;
   return vq_error(b->diag, VQ_E_backend, call->loc,
                   "no emitter takes kernel '%.*s'", VQ_FMT(f->name));
@@ -210,9 +211,9 @@ static const char *identifier(vq_arena *arena, vq_str name) {
 }
 
 vq_status vq_layout_build(vq_layout *l, const vq_module *m, const char *symbol,
-                          vq_arena *arena, vq_diag *diag) {
+                          bool generic, vq_arena *arena, vq_diag *diag) {
   *l = (vq_layout){.m = m, .main = vq_module_func(m, VQ_LIT("main"))};
-  build b = {l, arena, diag};
+  build b = {l, generic, arena, diag};
   if (!l->main)
     return vq_error(diag, VQ_E_structure, (vq_loc){0}, "the module has no @main");
   if (~m->props & (VQ_PROP_OUTLINED | VQ_PROP_PLANNED))

@@ -40,9 +40,10 @@ typedef struct vq_layout {
 } vq_layout;
 
 // Fills `l` with memory from `arena`. `symbol` NULL: the module's name, with
-// everything that is not part of a C identifier replaced.
+// everything that is not part of a C identifier replaced. `generic`: no
+// specialised emitters.
 VQ_NODISCARD vq_status vq_layout_build(vq_layout *l, const vq_module *m,
-                                       const char *symbol, vq_arena *arena,
-                                       vq_diag *diag);
+                                       const char *symbol, bool generic,
+                                       vq_arena *arena, vq_diag *diag);
 
 #endif

@@ -92,3 +92,9 @@ void vq_rename_value(vq_func *f, vq_value *v, vq_str name) {
   vq_name_release(&f->names, v->name);
   v->name = vq_name_claim(&f->module->arena, &f->names, name, v);
 }
+
+void vq_rename_func(vq_module *m, vq_func *f, vq_str name) {
+  if (vq_str_eq(f->name, name)) return;
+  vq_name_release(&m->func_names, f->name);
+  f->name = vq_name_claim(&m->arena, &m->func_names, name, f);
+}

@@ -27,6 +27,8 @@ typedef struct vq_backend_options {
   const char *symbol;       // prefix of exported symbols; NULL: module name
   const char *runtime_lib;  // path of libvitq_rt.a for VQ_EMIT_SO
   const char *linker;       // NULL: cc
+  bool generic;             // only the generic emitter: to find out whether a
+                            // specialised one is to blame
   bool verbose;             // passes job lines to `job`
   bool dry_run;
   void (*job)(void *user, vq_str line);

@@ -30,6 +30,7 @@ void vq_set_attrs(vq_op *op, const void *attrs);
 
 // Renames, adding a suffix when taken.
 void vq_rename_value(vq_func *f, vq_value *v, vq_str name);
+void vq_rename_func(vq_module *m, vq_func *f, vq_str name);  // not a callee
 
 // A deep copy with its own arena; constants share mapped bytes, which stay
 // owned by `m`.

@@ -1,0 +1,228 @@
+// vq_exec backed by this backend: the object goes into LLJIT, not to a file.
+//
+// The code and the tables are those of a shared object for one variant; only
+// the constants stay where they are and are given to the linker as an absolute
+// symbol. Models run through the same executor as loaded ones.
+#include <llvm-c/LLJIT.h>
+#include <stdlib.h>
+
+#include "emit_model.h"
+#include "object.h"
+#include "target.h"
+#include "vitq.h"
+#include "vq/backend.h"
+#include "vq/rewrite.h"
+
+typedef struct jit_exec {
+  vq_exec base;
+  vq_lower_fn lower;
+  void *user;
+} jit_exec;
+
+struct vq_program {
+  LLVMOrcLLJITRef jit;
+  void *blob;  // constants
+  vitq_handle *handle;
+  vitq_pool *pool;
+  void *workspace;
+  unsigned n_thread;  // pool and workspace are for
+};
+
+// ---- the module to compile -------------------------------------------------------
+
+// A copy of `m` in which function `name` is @main and no other model function
+// is left.
+static vq_module *isolate(const vq_module *m, vq_str name, vq_diag *diag) {
+  vq_module *copy = vq_module_clone(m);
+  vq_func *f = vq_module_func(copy, name);
+  if (!f || f->kind != VQ_FUNC) {
+    vq_error(diag, VQ_E_name, (vq_loc){0}, "there is no function '%.*s' to run",
+             VQ_FMT(name));
+    vq_module_destroy(copy);
+    return NULL;
+  }
+  for (vq_func *g = copy->first_func, *next; g; g = next) {
+    next = g->next;
+    if (g != f && g->kind == VQ_FUNC) vq_erase_func(copy, g);
+  }
+  vq_rename_func(copy, f, VQ_LIT("main"));
+  return copy;
+}
+
+// ---- linking ------------------------------------------------------------------------
+
+static vq_status llvm_failed(LLVMErrorRef err, vq_diag *diag) {
+  char *message = LLVMGetErrorMessage(err);
+  vq_error(diag, VQ_E_backend, (vq_loc){0}, "LLVM: %s", message);
+  LLVMDisposeErrorMessage(message);
+  return VQ_ERR;
+}
+
+static const char *symbol_name(const vq_layout *l, const char *suffix,
+                               vq_arena *temp) {
+  size_t n = strlen(l->symbol), k = strlen(suffix);
+  char *s = vq_arena_alloc(temp, n + k + 1, 1);
+  memcpy(s, l->symbol, n);
+  memcpy(s + n, suffix, k);
+  return s;
+}
+
+static LLVMErrorRef define_blob(vq_program *p, const char *name) {
+  LLVMOrcCSymbolMapPair pair = {
+      LLVMOrcLLJITMangleAndIntern(p->jit, name),
+      {(LLVMOrcExecutorAddress)(uintptr_t)p->blob,
+       {LLVMJITSymbolGenericFlagsExported, 0}}};
+  return LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(p->jit),
+                               LLVMOrcAbsoluteSymbols(&pair, 1));
+}
+
+// What kernels may call: memcpy, memset and the like.
+static LLVMErrorRef use_process_symbols(vq_program *p) {
+  LLVMOrcDefinitionGeneratorRef gen;
+  LLVMErrorRef err = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
+      &gen, LLVMOrcLLJITGetGlobalPrefix(p->jit), NULL, NULL);
+  if (!err)
+    LLVMOrcJITDylibAddGenerator(LLVMOrcLLJITGetMainJITDylib(p->jit), gen);
+  return err;
+}
+
+// Takes `object` over. *query receives the address of <symbol>_query.
+static vq_status link_object(vq_program *p, const vq_layout *layout,
+                             LLVMMemoryBufferRef object, vq_arena *temp,
+                             vitq_query_fn *query, vq_diag *diag) {
+  LLVMErrorRef err = LLVMOrcCreateLLJIT(&p->jit, LLVMOrcCreateLLJITBuilder());
+  if (err) {
+    LLVMDisposeMemoryBuffer(object);
+    return llvm_failed(err, diag);
+  }
+  LLVMOrcJITDylibRef dylib = LLVMOrcLLJITGetMainJITDylib(p->jit);
+  err = LLVMOrcLLJITAddObjectFile(p->jit, dylib, object);
+  if (!err) err = define_blob(p, symbol_name(layout, "_constants", temp));
+  if (!err) err = use_process_symbols(p);
+  LLVMOrcExecutorAddress at = 0;
+  if (!err)
+    err = LLVMOrcLLJITLookup(p->jit, &at, symbol_name(layout, "_query", temp));
+  if (err) return llvm_failed(err, diag);
+  *query = (vitq_query_fn)(uintptr_t)at;
+  return VQ_OK;
+}
+
+// ---- preparing ----------------------------------------------------------------------
+
+static void release(vq_program *p) {
+  vitq_close(p->handle);
+  vitq_pool_destroy(p->pool);
+  if (p->jit) {
+    LLVMErrorRef err = LLVMOrcDisposeLLJIT(p->jit);
+    if (err) LLVMConsumeError(err);
+  }
+  free(p->workspace);
+  free(p->blob);
+  free(p);
+}
+
+static void *aligned(uint64_t size) {
+  size = (size + VITQ_ALIGN - 1) & ~(uint64_t)(VITQ_ALIGN - 1);
+  if (size == 0) size = VITQ_ALIGN;
+  void *p = aligned_alloc(VITQ_ALIGN, size);
+  if (!p) vq_oom(size);
+  return memset(p, 0, size);
+}
+
+static vq_status compile_object(const vq_layout *layout, vq_diag *diag,
+                                LLVMMemoryBufferRef *object) {
+  const vq_target *target;
+  unsigned n;
+  vq_llvm l;
+  if (vq_target_select(NULL, "native", diag, &target, &n) ||
+      vq_llvm_open(&l, layout->symbol, diag))
+    return VQ_ERR;
+  vq_status st = vq_emit_model(&l, layout, target, n, VQ_MODEL_JIT);
+  if (!st) st = vq_object_emit(&l, VQ_EMIT_OBJ, object);
+  vq_llvm_close(&l);
+  return st;
+}
+
+static vq_status compile(vq_program *p, const vq_module *m, vq_arena *temp,
+                         vq_diag *diag) {
+  vq_layout layout;
+  LLVMMemoryBufferRef object;
+  vitq_query_fn query = NULL;
+  if (vq_layout_build(&layout, m, NULL, false, temp, diag) ||
+      compile_object(&layout, diag, &object))
+    return VQ_ERR;
+  p->blob = aligned(layout.constant_bytes);
+  vq_layout_fill(&layout, p->blob);
+  if (link_object(p, &layout, object, temp, &query, diag)) return VQ_ERR;
+  vitq_status st = vitq_open_model(query(VITQ_ABI_VERSION), &p->handle);
+  if (st == VITQ_OK) return VQ_OK;
+  return vq_error(diag, VQ_E_backend, (vq_loc){0}, "the compiled function: %s",
+                  vitq_last_error());
+}
+
+static vq_status prepare(vq_exec *e, const vq_module *m, vq_str func,
+                         vq_diag *diag, vq_program **out) {
+  jit_exec *x = (jit_exec *)e;
+  vq_module *copy = isolate(m, func, diag);
+  if (!copy) return VQ_ERR;
+  vq_arena temp = {0};
+  vq_program *p = calloc(1, sizeof *p);
+  if (!p) vq_oom(sizeof *p);
+  vq_status st = x->lower(x->user, copy, diag);
+  if (!st) st = compile(p, copy, &temp, diag);
+  if (st) {
+    release(p);
+    p = NULL;
+  }
+  *out = p;
+  vq_arena_release(&temp);
+  vq_module_destroy(copy);
+  return st;
+}
+
+// ---- running ------------------------------------------------------------------------
+
+static vq_status vitq_failed(vitq_status st, vq_diag *diag) {
+  return vq_error(diag, VQ_E_backend, (vq_loc){0}, "running compiled code: %s",
+                  vitq_status_text(st));
+}
+
+// Makes pool and workspace fit `n_thread` threads.
+static vq_status set_threads(vq_program *p, unsigned n_thread, vq_diag *diag) {
+  if (n_thread == 0) n_thread = 1;
+  if (p->n_thread == n_thread) return VQ_OK;
+  vitq_pool_destroy(p->pool);
+  free(p->workspace);
+  p->pool = NULL;
+  p->workspace = aligned(vitq_workspace_size(p->handle, n_thread));
+  p->n_thread = n_thread;
+  vitq_status st = vitq_pool_create(n_thread, &p->pool);
+  if (st == VITQ_OK) return VQ_OK;
+  p->n_thread = 0;
+  return vitq_failed(st, diag);
+}
+
+static vq_status run(vq_program *p, const vq_tensor *in, vq_tensor *out,
+                     unsigned n_thread, vq_diag *diag) {
+  if (set_threads(p, n_thread, diag)) return VQ_ERR;
+  const vitq_model *m = vitq_describe(p->handle);
+  size_t n = (size_t)m->n_input + m->n_output;
+  const void **data = calloc(n ? n : 1, sizeof *data);
+  if (!data) vq_oom(n * sizeof *data);
+  void **to = (void **)(data + m->n_input);
+  for (uint32_t i = 0; i < m->n_input; i++) data[i] = in[i].data;
+  for (uint32_t i = 0; i < m->n_output; i++) to[i] = out[i].data;
+  vitq_status st = vitq_run(p->handle, m->batch, data, to, p->workspace, p->pool);
+  free(data);
+  return st == VITQ_OK ? VQ_OK : vitq_failed(st, diag);
+}
+
+static void destroy(vq_exec *e) { free(e); }
+
+vq_exec *vq_exec_jit(vq_lower_fn lower, void *user) {
+  static const vq_exec_ops ops = {"jit", prepare, run, release, destroy};
+  jit_exec *x = calloc(1, sizeof *x);
+  if (!x) vq_oom(sizeof *x);
+  *x = (jit_exec){{&ops}, lower, user};
+  return &x->base;
+}
