@@ -9,7 +9,8 @@
 typedef struct vq_pass_ctx vq_pass_ctx;
 
 // One option of a pass, `name{key=value}` in a pipeline. The value is stored at
-// `offset` in the pass's option struct before `run`.
+// `offset` in the pass's option struct before `run`, as int64_t, double, bool
+// or vq_str. A pass has at most 64 options.
 typedef enum vq_opt_kind { VQ_OPT_I64, VQ_OPT_F64, VQ_OPT_FLAG, VQ_OPT_STR } vq_opt_kind;
 typedef struct vq_opt_desc {
   const char *name, *help;
@@ -45,6 +46,9 @@ void vq_stat(vq_pass_ctx *pc, const char *name, int64_t n);
 const vq_pass *vq_pass_list(unsigned *n);
 const vq_pass *vq_pass_find(vq_str name);  // or NULL
 
+// Appends the tables of passes and of their options (docs/passes.md).
+void vq_passes_markdown(vq_strbuf *out);
+
 // ---- pipelines ---------------------------------------------------------------
 // Grammar: pass[{key=value ...}] separated by commas; spaces are free; a value
 // may stand in single or double quotes.
@@ -62,7 +66,7 @@ void vq_pipeline_trim(vq_pipeline *p, unsigned first, unsigned last);
 typedef struct vq_pass_record {
   const vq_pass *pass;
   double seconds;
-  bool changed;        // by structural hash and text
+  bool changed;        // some function or constant prints differently
   uint32_t ops_before, ops_after;  // all functions
 } vq_pass_record;
 

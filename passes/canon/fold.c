@@ -1,0 +1,68 @@
+// fold: constant evaluation, and ops that do nothing.
+//
+// A pure op whose operands are all constants is evaluated by the interpreter,
+// so folding cannot disagree with it. The result is a constant named after the
+// value. Ops that yield an operand unchanged are dropped, and chains of
+// reshapes or of transposes become one op; see identity.c for what is exact.
+//
+// One forward sweep suffices: operands are simplified before their users.
+#include "vq/eval.h"
+#include "vq/rewrite.h"
+
+#include "canon/identity.h"
+#include "passes.h"
+
+static bool is_present(const vq_const *c) {
+  return c && c->init != VQ_INIT_MISSING;
+}
+
+// True when evaluating `op` is possible and worth its memory.
+static bool is_foldable(const vq_op *op, int64_t max_growth) {
+  if (!vq_has_trait(op, VQ_TRAIT_PURE) || op->n_in == 0) return false;
+  int64_t before = 0;
+  for (unsigned i = 0; i < op->n_in; i++) {
+    if (!is_present(vq_const_of(vq_in(op, i)))) return false;
+    before += vq_type_bytes(vq_in(op, i)->type);
+  }
+  return vq_type_bytes(op->out->type) - before <= max_growth;
+}
+
+static vq_status evaluate(vq_op *op, vq_pass_ctx *pc, vq_value **result) {
+  vq_module *m = op->func->module;
+  vq_tensor *in = VQ_NEW_N(pc->temp, vq_tensor, op->n_in);
+  for (unsigned i = 0; i < op->n_in; i++) {
+    vq_const *c = vq_const_of(vq_in(op, i));
+    in[i] = (vq_tensor){c->value.type, (void *)vq_const_bytes(c)};
+  }
+  const vq_type *type = op->out->type;
+  vq_tensor out = {type, vq_arena_alloc(&m->arena,
+                                        (size_t)vq_type_bytes(type), 64)};
+  if (vq_eval_op(op, in, &out, pc->diag)) return VQ_ERR;
+  vq_str name = op->out->name;
+  if (!name.n) name = vq_str_of(vq_op_info(op->code)->name);
+  *result = &vq_const_new(m, name, type, out.data)->value;
+  return VQ_OK;
+}
+
+static vq_status fold_func(vq_func *f, vq_pass_ctx *pc) {
+  int64_t max_growth = VQ_OPTS(pc, vq_pass_fold)->max_bytes;
+  vq_each_op_safe(f, op) {
+    vq_value *same = NULL;
+    if (is_foldable(op, max_growth)) {
+      if (evaluate(op, pc, &same)) return VQ_ERR;
+      vq_stat(pc, "ops evaluated", 1);
+    } else {
+      if (vq_identity_merge(op, pc->diag, &op)) vq_stat(pc, "ops merged", 1);
+      same = vq_identity_of(op);
+      if (same) vq_stat(pc, "ops dropped", 1);
+    }
+    if (same) vq_replace_op(op, same);
+  }
+  return VQ_OK;
+}
+
+vq_status vq_pass_fold(vq_module *m, vq_pass_ctx *pc) {
+  vq_each_func(m, f)
+    if (fold_func(f, pc)) return VQ_ERR;
+  return VQ_OK;
+}
