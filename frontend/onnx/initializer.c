@@ -1,0 +1,365 @@
+// Tensors of the model file: every encoding, inline or external, to IR types.
+//
+// float16, bfloat16 and double become f32 because all arithmetic here is f32;
+// unsigned types the IR lacks become the next wider signed one. Sizes are
+// checked when the tensor is declared, bytes are touched when it is used, and
+// plain little-endian data at an aligned place is never copied.
+#include "import.h"
+#include "wire.h"
+
+#include "vq/eval.h"
+#include "vq/strbuf.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "ONNX's raw data is little-endian");
+
+// ONNX element types: number, name, bits in raw data, IR type, and which typed
+// field may hold the data.
+typedef enum typed { T_NONE, T_FLOAT, T_INT32, T_INT64, T_DOUBLE, T_UINT64 } typed;
+
+typedef struct data_type {
+  const char *name;
+  uint8_t bits;
+  uint8_t dtype;
+  uint8_t field;
+} data_type;
+
+enum { FLOAT16 = 10, DOUBLE = 11, UINT16 = 4, UINT32 = 12, UINT64 = 13,
+       BFLOAT16 = 16 };
+
+static const data_type types[] = {
+  [1] = {"float", 32, VQ_f32, T_FLOAT},
+  [2] = {"uint8", 8, VQ_u8, T_INT32},
+  [3] = {"int8", 8, VQ_i8, T_INT32},
+  [UINT16] = {"uint16", 16, VQ_i32, T_INT32},
+  [5] = {"int16", 16, VQ_i16, T_INT32},
+  [6] = {"int32", 32, VQ_i32, T_INT32},
+  [7] = {"int64", 64, VQ_i64, T_INT64},
+  [8] = {"string", 0, 0, T_NONE},
+  [9] = {"bool", 8, VQ_bool, T_INT32},
+  [FLOAT16] = {"float16", 16, VQ_f32, T_INT32},
+  [DOUBLE] = {"double", 64, VQ_f32, T_DOUBLE},
+  [UINT32] = {"uint32", 32, VQ_i64, T_UINT64},
+  [UINT64] = {"uint64", 64, VQ_i64, T_UINT64},
+  [14] = {"complex64", 0, 0, T_NONE},
+  [15] = {"complex128", 0, 0, T_NONE},
+  [BFLOAT16] = {"bfloat16", 16, VQ_f32, T_INT32},
+};
+
+static const data_type *type_of(int32_t data_type_number) {
+  if (data_type_number < 0 || data_type_number >= (int32_t)VQ_COUNT(types) ||
+      !types[data_type_number].bits)
+    return NULL;
+  return &types[data_type_number];
+}
+
+bool vq_ox_dtype(int32_t number, vq_dtype *out) {
+  const data_type *t = type_of(number);
+  if (t)
+    *out = (vq_dtype)t->dtype;
+  return t != NULL;
+}
+
+const char *vq_ox_data_type_name(int32_t number) {
+  if (number >= 0 && number < (int32_t)VQ_COUNT(types) && types[number].name)
+    return types[number].name;
+  return number >= 17 && number <= 28 ? "a type of less than 8 bits or float8"
+                                      : "an undefined type";
+}
+
+static vq_status fail(vq_ox *ox, vq_loc loc, vq_code code,
+                      const Onnx__TensorProto *t, const char *fmt, ...)
+    VQ_PRINTF(5, 6);
+static vq_status fail(vq_ox *ox, vq_loc loc, vq_code code,
+                      const Onnx__TensorProto *t, const char *fmt, ...) {
+  vq_strbuf text = {0};
+  va_list ap;
+  va_start(ap, fmt);
+  vq_strbuf_puts(&text, "tensor '");
+  vq_strbuf_escaped(&text, vq_str_of(t->name));
+  vq_strbuf_puts(&text, "': ");
+  vq_strbuf_vprintf(&text, fmt, ap);
+  va_end(ap);
+  vq_error(ox->diag, code, loc, "%s", vq_strbuf_z(&text));
+  vq_strbuf_release(&text);
+  return VQ_ERR;
+}
+
+static size_t typed_count(const Onnx__TensorProto *t, unsigned field) {
+  switch (field) {
+    case T_FLOAT: return t->n_float_data;
+    case T_INT32: return t->n_int32_data;
+    case T_INT64: return t->n_int64_data;
+    case T_DOUBLE: return t->n_double_data;
+    case T_UINT64: return t->n_uint64_data;
+    default: return 0;
+  }
+}
+
+// ---- external data -----------------------------------------------------------
+
+typedef struct external {
+  vq_str location;
+  bool has_length;
+  uint64_t offset, length;
+} external;
+
+static bool parse_number(const char *z, uint64_t *out) {
+  uint64_t v = 0;
+  if (!*z)
+    return false;
+  for (; *z; z++) {
+    if (*z < '0' || *z > '9' || v > (INT64_MAX - 9) / 10)
+      return false;
+    v = v * 10 + (uint64_t)(*z - '0');
+  }
+  *out = v;
+  return true;
+}
+
+static vq_status external_keys(vq_ox *ox, vq_loc loc,
+                               const Onnx__TensorProto *t, external *e) {
+  enum { LOCATION, OFFSET, LENGTH, CHECKSUM, BASEPATH, N_KEYS };
+  static const char *const keys[] = {"location", "offset", "length",
+                                     "checksum", "basepath"};
+  unsigned seen = 0;
+  for (size_t i = 0; i < t->n_external_data; i++) {
+    const char *key = t->external_data[i]->key;
+    const char *value = t->external_data[i]->value;
+    unsigned k = 0;
+    while (k < N_KEYS && (!key || strcmp(key, keys[k])))
+      k++;
+    if (k == N_KEYS || !value)
+      return fail(ox, loc, VQ_E_external, t, "unknown external data key, "
+                  "expected location, offset, length, checksum or basepath");
+    if (seen >> k & 1)
+      return fail(ox, loc, VQ_E_external, t, "external data key '%s' is given "
+                  "twice", keys[k]);
+    seen |= 1u << k;
+    if (k == LOCATION)
+      e->location = vq_str_of(value);
+    else if ((k == OFFSET && !parse_number(value, &e->offset)) ||
+             (k == LENGTH && !parse_number(value, &e->length)))
+      return fail(ox, loc, VQ_E_external, t, "external data %s is no number "
+                  "of at most 63 bits", keys[k]);
+  }
+  e->has_length = seen >> LENGTH & 1;
+  if (!(seen >> LOCATION & 1))
+    return fail(ox, loc, VQ_E_external, t, "external data has no location");
+  return VQ_OK;
+}
+
+static vq_status external_file(vq_ox *ox, vq_loc loc, vq_str location,
+                               const vq_datafile **out) {
+  for (*out = ox->external; *out; *out = (*out)->next)
+    if (vq_str_eq((*out)->location, location))
+      return VQ_OK;
+  vq_datafile *f = VQ_NEW(&ox->tmp, vq_datafile);
+  if (vq_datafile_external(ox->m, ox->diag, loc, ox->path, location,
+                           ox->opt->follow_data_symlinks, f))
+    return VQ_ERR;
+  f->next = ox->external;
+  ox->external = f;
+  ox->max_work += f->n * 32;
+  ox->max_made += f->n * 4;
+  *out = f;
+  return VQ_OK;
+}
+
+static vq_status external_bytes(vq_ox *ox, vq_loc loc,
+                                const Onnx__TensorProto *t, uint64_t size,
+                                const uint8_t **out) {
+  external e = {0};
+  const vq_datafile *f;
+  if (external_keys(ox, loc, t, &e) ||
+      external_file(ox, loc, e.location, &f))
+    return VQ_ERR;
+  if (e.has_length && e.length != size)
+    return fail(ox, loc, VQ_E_external, t, "external data length is %llu, the "
+                "shape needs %llu bytes", (unsigned long long)e.length,
+                (unsigned long long)size);
+  if (size > f->n || e.offset > f->n - size)
+    return fail(ox, loc, VQ_E_external, t, "external data needs bytes %llu to "
+                "%llu of a file of %llu", (unsigned long long)e.offset,
+                (unsigned long long)(e.offset + size),
+                (unsigned long long)f->n);
+  *out = f->p + e.offset;
+  return VQ_OK;
+}
+
+// ---- declaring ---------------------------------------------------------------
+
+static vq_wire_span span_of(const Onnx__TensorProto *t) {
+  vq_wire_span span = {0, 0};
+  if (t->has_raw_data && t->raw_data.len == sizeof span)
+    memcpy(&span, t->raw_data.data, sizeof span);
+  return span;
+}
+
+static uint64_t raw_size(const data_type *dt, const vq_type *type) {
+  return (uint64_t)vq_type_count(type) * (dt->bits / 8);
+}
+
+static vq_status check_inline(vq_ox *ox, vq_loc loc,
+                              const Onnx__TensorProto *t, const data_type *dt,
+                              const vq_type *type) {
+  uint64_t n = (uint64_t)vq_type_count(type), bytes = raw_size(dt, type);
+  size_t n_typed = t->n_float_data + t->n_int32_data + t->n_int64_data +
+                   t->n_double_data + t->n_uint64_data + t->n_string_data;
+  if (t->has_raw_data && n_typed)
+    return fail(ox, loc, VQ_E_onnx_model, t, "holds both raw and typed data");
+  if (t->has_raw_data) {
+    uint64_t found = span_of(t).size;
+    if (found == bytes)
+      return VQ_OK;
+    return fail(ox, loc, VQ_E_onnx_model, t, "holds %llu raw bytes, the shape "
+                "needs %llu", (unsigned long long)found,
+                (unsigned long long)bytes);
+  }
+  size_t found = typed_count(t, dt->field);
+  if (found == n && n_typed == n)
+    return VQ_OK;
+  return fail(ox, loc, VQ_E_onnx_model, t, "holds %zu numbers for type %s, "
+              "the shape needs %llu", found, dt->name, (unsigned long long)n);
+}
+
+vq_ox_val *vq_ox_tensor_declare(vq_ox *ox, vq_loc loc,
+                                const Onnx__TensorProto *t) {
+  const data_type *dt = type_of(t->data_type);
+  if (!dt) {
+    fail(ox, loc, VQ_E_dtype, t, "element type is %s (%d), which is not "
+         "accepted", vq_ox_data_type_name(t->data_type), (int)t->data_type);
+    return NULL;
+  }
+  const vq_type *type = NULL;
+  if (t->n_dims <= VQ_MAX_RANK)
+    type = vq_type_tensor(ox->ctx, (vq_dtype)dt->dtype, (unsigned)t->n_dims,
+                          t->dims, NULL);
+  if (!type) {
+    fail(ox, loc, VQ_E_shape, t, "has rank %zu and a negative or enormous "
+         "dimension, or more than %d dimensions", t->n_dims, VQ_MAX_RANK);
+    return NULL;
+  }
+  if (t->data_location == 0 && check_inline(ox, loc, t, dt, type))
+    return NULL;
+  if (t->data_location != 0 && t->data_location != 1) {
+    fail(ox, loc, VQ_E_onnx_model, t, "data location is %d, expected 0 or 1",
+         (int)t->data_location);
+    return NULL;
+  }
+  vq_ox_val *v = vq_ox_val_new(ox, type);
+  v->name = vq_str_of(t->name);
+  v->pending = t;
+  return v;
+}
+
+// ---- decoding ----------------------------------------------------------------
+
+static float half_to_float(uint16_t h) {
+  uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = h >> 10 & 31;
+  uint32_t frac = h & 0x3ff, bits;
+  if (exp == 31) {
+    bits = 0x7f800000 | frac << 13;
+  } else if (exp) {
+    bits = (exp + 112) << 23 | frac << 13;
+  } else {
+    float tiny = (float)frac * 0x1p-24f;
+    memcpy(&bits, &tiny, sizeof bits);
+  }
+  bits |= sign;
+  float f;
+  memcpy(&f, &bits, sizeof f);
+  return f;
+}
+
+static float bfloat_to_float(uint16_t h) {
+  uint32_t bits = (uint32_t)h << 16;
+  float f;
+  memcpy(&f, &bits, sizeof f);
+  return f;
+}
+
+// The bits of element `i` as they would stand in raw data.
+static uint64_t element(const Onnx__TensorProto *t, const data_type *dt,
+                        const uint8_t *raw, int64_t i) {
+  uint64_t v = 0;
+  if (raw) {
+    memcpy(&v, raw + i * (dt->bits / 8), dt->bits / 8);
+    return v;
+  }
+  switch (dt->field) {
+    case T_FLOAT: memcpy(&v, &t->float_data[i], 4); break;
+    case T_INT32: v = (uint64_t)(int64_t)t->int32_data[i]; break;
+    case T_INT64: v = (uint64_t)t->int64_data[i]; break;
+    case T_DOUBLE: memcpy(&v, &t->double_data[i], 8); break;
+    case T_UINT64: v = t->uint64_data[i]; break;
+  }
+  return v;
+}
+
+// Converts one element into storage of the IR type.
+static vq_status convert(int32_t number, const data_type *dt, uint64_t bits,
+                         void *out, int64_t i) {
+  double d;
+  float f;
+  switch (number) {
+    case FLOAT16: f = half_to_float((uint16_t)bits); break;
+    case BFLOAT16: f = bfloat_to_float((uint16_t)bits); break;
+    case DOUBLE:
+      memcpy(&d, &bits, sizeof d);
+      f = (float)d;
+      break;
+    case UINT16: vq_store_i64(VQ_i32, out, i, (uint16_t)bits); return VQ_OK;
+    case UINT32: vq_store_i64(VQ_i64, out, i, (uint32_t)bits); return VQ_OK;
+    case UINT64:
+      vq_store_i64(VQ_i64, out, i, (int64_t)bits);
+      return bits > INT64_MAX ? VQ_ERR : VQ_OK;
+    default:
+      if (dt->dtype == VQ_bool)
+        bits = bits != 0;
+      memcpy((uint8_t *)out + i * (dt->bits / 8), &bits, dt->bits / 8);
+      return VQ_OK;
+  }
+  memcpy((float *)out + i, &f, sizeof f);
+  return VQ_OK;
+}
+
+static bool stored_alike(int32_t number) {
+  return number != FLOAT16 && number != BFLOAT16 && number != DOUBLE &&
+         number != UINT16 && number != UINT32 && number != UINT64 &&
+         types[number].dtype != VQ_bool;
+}
+
+vq_status vq_ox_tensor_decode(vq_ox *ox, vq_loc loc, vq_ox_val *v) {
+  const Onnx__TensorProto *t = v->pending;
+  const data_type *dt = type_of(t->data_type);
+  uint64_t bytes = raw_size(dt, v->type);
+  const uint8_t *raw = t->has_raw_data ? ox->file.p + span_of(t).offset : NULL;
+  if (t->data_location == 1 && external_bytes(ox, loc, t, bytes, &raw))
+    return VQ_ERR;
+  bool alike = raw && stored_alike(t->data_type);
+  v->keep = true;
+  v->pending = NULL;
+  bool stays = t->data_location == 1 || ox->file_stays;
+  if (alike && stays && (uintptr_t)raw % (dt->bits / 8) == 0) {
+    v->data = raw;
+    return VQ_OK;
+  }
+  int64_t n = vq_type_count(v->type);
+  uint64_t size = (uint64_t)vq_type_bytes(v->type);
+  if (size > ox->max_made - ox->made)
+    return fail(ox, loc, VQ_E_limit, t, "the model's tensors overlap in their "
+                "file so often that they take too much memory");
+  ox->made += size;
+  void *out = vq_arena_alloc(&ox->m->arena, size, 64);
+  v->data = out;
+  if (alike) {
+    memcpy(out, raw, bytes);
+    return VQ_OK;
+  }
+  for (int64_t i = 0; i < n; i++)
+    if (convert(t->data_type, dt, element(t, dt, raw, i), out, i))
+      return fail(ox, loc, VQ_E_dtype, t, "element %lld exceeds 63 bits",
+                  (long long)i);
+  return VQ_OK;
+}
