@@ -141,13 +141,13 @@ void vq_store_i64_n(vq_dtype t, void *data, int64_t at, int64_t stride,
 }
 
 double vq_load_f64(vq_dtype t, const void *data, int64_t i) {
-  double v;
+  double v = 0;
   vq_load_f64_n(t, data, i, 1, 1, &v);
   return v;
 }
 
 int64_t vq_load_i64(vq_dtype t, const void *data, int64_t i) {
-  int64_t v;
+  int64_t v = 0;
   vq_load_i64_n(t, data, i, 1, 1, &v);
   return v;
 }
