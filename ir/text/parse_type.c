@@ -104,7 +104,7 @@ bool vq_parser_global(vq_parser *p, vq_str *out) {
 bool vq_parser_ints(vq_parser *p, vq_i64_vec *out) {
   if (!vq_parser_want(p, '[')) return false;
   while (!vq_parser_at(p, ']')) {
-    int64_t v;
+    int64_t v = 0;
     if (out->n && !vq_parser_want(p, ',')) return false;
     if (!vq_parser_i64(p, &v)) return false;
     vq_vec_push(out, v);
@@ -188,7 +188,7 @@ static bool parse_zeros(vq_parser *p, bool list, vq_i32_vec *out) {
   if (list && !vq_parser_want(p, '[')) return false;
   do {
     vq_tok at = p->tok;
-    int64_t v;
+    int64_t v = 0;
     if (!vq_parser_i64(p, &v)) return false;
     if (v < INT32_MIN || v > INT32_MAX)
       return vq_parser_fail(p, VQ_E_parse, &at, "zero point beyond 32 bits");
