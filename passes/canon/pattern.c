@@ -7,18 +7,6 @@ vq_op *vq_def(const vq_value *v, vq_opcode code) {
 
 bool vq_near(double a, double b) { return fabs(a - b) <= 1e-4 * fabs(b); }
 
-bool vq_splat(vq_value *v, double *c) {
-  vq_const *k = vq_const_of(v);
-  if (!k || k->init == VQ_INIT_MISSING) return false;
-  int64_t n = vq_type_count(v->type);
-  if (n == 0) return false;
-  *c = k->init == VQ_INIT_FILL ? k->fill : vq_const_f64(k, 0);
-  if (k->init == VQ_INIT_FILL) return true;
-  for (int64_t i = 1; i < n; i++)
-    if (vq_const_f64(k, i) != *c) return false;
-  return true;
-}
-
 bool vq_is_row(vq_value *v, int64_t n) {
   if (!vq_const_of(v) || v->type->dtype != VQ_f32 || v->type->q) return false;
   int64_t count = vq_type_count(v->type);
@@ -47,7 +35,7 @@ bool vq_unscale(vq_value *v, vq_value **x, double *c) {
   }
   if (op->code != VQ_OP_mul && op->code != VQ_OP_div) return false;
   if (!vq_with_const(op, x, &k, &swapped) || (*x)->type != v->type ||
-      v->type->dtype != VQ_f32 || !vq_splat(k, c))
+      v->type->dtype != VQ_f32 || !vq_const_uniform(k, c))
     return false;
   if (op->code == VQ_OP_mul) return true;
   if (swapped || *c == 0) return false;
@@ -72,7 +60,7 @@ static bool poly_pow(const vq_op *op, const vq_value *x, vq_poly *p,
                      int depth) {
   double e;
   vq_poly base, t;
-  if (!vq_splat(vq_in(op, 1), &e) || e < 1 || e > VQ_POLY_MAX || e != floor(e))
+  if (!vq_const_uniform(vq_in(op, 1), &e) || e < 1 || e > VQ_POLY_MAX || e != floor(e))
     return false;
   if (!poly(vq_in(op, 0), x, &base, depth)) return false;
   *p = base;
@@ -105,7 +93,7 @@ static bool poly(vq_value *v, const vq_value *x, vq_poly *p, int depth) {
     p->c[1] = 1;
     return true;
   }
-  if (v->kind == VQ_VALUE_CONST) return vq_splat(v, &p->c[0]);
+  if (v->kind == VQ_VALUE_CONST) return vq_const_uniform(v, &p->c[0]);
   if (v->kind != VQ_VALUE_RESULT || depth == 0 || v->type != x->type)
     return false;
   const vq_op *op = v->def;

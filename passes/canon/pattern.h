@@ -2,13 +2,11 @@
 #ifndef VQ_CANON_PATTERN_H
 #define VQ_CANON_PATTERN_H
 
+#include "canon/identity.h"  // vq_const_uniform
 #include "vq/ir.h"
 
 // The op that computes `v` when its code is `code`, else NULL.
 vq_op *vq_def(const vq_value *v, vq_opcode code);
-
-// True when `v` is a constant whose elements are all equal; stores that number.
-bool vq_splat(vq_value *v, double *c);
 
 // True when `v` is a float constant that varies along its last dimension only:
 // shape [1, ..., 1, n], or one element (which broadcasts).

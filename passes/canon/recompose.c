@@ -36,12 +36,16 @@ static const rule rules[] = {
     {VQ_OP_attention, vq_rule_attention_scale},
     {VQ_OP_attention, vq_rule_attention_pack},
     {VQ_OP_slice, vq_rule_hoist_slice},
+    {VQ_OP_reduce_mean, vq_rule_reduce},
+    {VQ_OP_reduce_sum, vq_rule_reduce},
+    {VQ_OP_reduce_max, vq_rule_reduce},
 };
 
 static bool apply(vq_rw *rw, vq_op *op) {
   rw->b.before = op;
   rw->b.loc = op->loc;
-  if (vq_rule_identity(rw, op)) return true;
+  vq_value *same = vq_identity_of(op);
+  if (same) return vq_rw_replace(rw, op, same, NULL);
   if (vq_is_movement(op) && vq_rule_move(rw, op)) return true;
   for (unsigned i = 0; i < VQ_COUNT(rules); i++)
     if (rules[i].code == op->code && rules[i].fn(rw, op)) return true;

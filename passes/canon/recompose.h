@@ -53,7 +53,6 @@ vq_value *vq_view_root(vq_value *v, vq_view *view);
 vq_value *vq_rw_view(vq_rw *rw, vq_value *root, const vq_view *view);
 
 // ---- rules ---------------------------------------------------------------
-bool vq_rule_identity(vq_rw *rw, vq_op *op);
 bool vq_rule_layer_norm(vq_rw *rw, vq_op *op);
 bool vq_rule_layer_norm_affine(vq_rw *rw, vq_op *op);
 bool vq_rule_layer_norm_trim(vq_rw *rw, vq_op *op);
@@ -66,6 +65,7 @@ bool vq_rule_conv(vq_rw *rw, vq_op *op);
 bool vq_rule_unfold(vq_rw *rw, vq_op *op);
 bool vq_rule_move(vq_rw *rw, vq_op *op);
 bool vq_rule_sink(vq_rw *rw, vq_op *op);
+bool vq_rule_reduce(vq_rw *rw, vq_op *op);
 bool vq_rule_hoist_slice(vq_rw *rw, vq_op *op);
 bool vq_rule_attention(vq_rw *rw, vq_op *op);
 bool vq_rule_attention_scale(vq_rw *rw, vq_op *op);

@@ -103,7 +103,7 @@ static vq_value *step_down(scores *s, vq_op *op) {
   if (op->code != VQ_OP_select || !vq_const_of(vq_in(op, 0))) return NULL;
   bool keep = !vq_const_of(vq_in(op, 1));  // select(c, score, fill)
   x = vq_in(op, keep ? 1 : 2);
-  if (!vq_splat(vq_in(op, keep ? 2 : 1), &k) || x->type != t) return NULL;
+  if (!vq_const_uniform(vq_in(op, keep ? 2 : 1), &k) || x->type != t) return NULL;
   if (k * s->scale > -1e4) return NULL;
   term m = {vq_in(op, 0), t, -INFINITY, true, keep};
   return add_term(s, m) ? x : NULL;
@@ -137,7 +137,7 @@ static vq_op *probabilities(vq_value *v) {
     const vq_op *nan =
         op->code == VQ_OP_select ? vq_def(vq_in(op, 0), VQ_OP_isnan) : NULL;
     if (!nan || vq_in(nan, 0) != vq_in(op, 2) ||
-        !vq_splat(vq_in(op, 1), &zero) || zero != 0)
+        !vq_const_uniform(vq_in(op, 1), &zero) || zero != 0)
       return NULL;
     v = vq_in(op, 2);
   }
@@ -177,14 +177,16 @@ static double term_value(const term *t, int64_t i) {
 // Adds every term for one leading index to the n x m scores at `out`.
 static void add_terms(const scores *s, int64_t lead, int64_t n, int64_t m,
                       float *out) {
-  for (int64_t i = 0; i < n * m; i++) {
-    double sum = 0;
-    for (unsigned k = 0; k < s->n_term; k++) {
-      int64_t row, col, at = term_at(&s->term[k], lead, &row, &col);
-      sum += term_value(&s->term[k], at + i / m * row + i % m * col);
+  int64_t row[MAX_TERMS], col[MAX_TERMS], at[MAX_TERMS];
+  for (unsigned k = 0; k < s->n_term; k++)
+    at[k] = term_at(&s->term[k], lead, &row[k], &col[k]);
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < m; j++) {
+      double sum = 0;
+      for (unsigned k = 0; k < s->n_term; k++)
+        sum += term_value(&s->term[k], at[k] + i * row[k] + j * col[k]);
+      out[i * m + j] = (float)sum;
     }
-    out[i] = (float)sum;
-  }
 }
 
 // True when leading indices `a` and `b` read the same elements.

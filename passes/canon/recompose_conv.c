@@ -112,6 +112,7 @@ bool vq_rule_unfold(vq_rw *rw, vq_op *op) {
   if (!x || x == vq_in(op, 0) || x->type->rank != 4 || !vq_const_of(w) ||
       !vq_str_is(VQ_ATTRS(op, linear)->layout, "oi") || view.rank < 2)
     return false;
+  if (vq_view_is_reshape(&view, vq_type_count(x->type))) return false;
   vq_view_simplify(&view);
   if (!is_unfold(&view, x->type->dim, patch, order, &n_order)) return false;
   bool sorted = true;

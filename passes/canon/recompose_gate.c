@@ -35,13 +35,13 @@ static bool take_apart(vq_value *v, const vq_value *x, const vq_value *e,
   double c;
   if (v == x) return p->n_x++ == 0;
   if (v == e) return p->n_e++ == 0;
-  if (vq_splat(v, &c)) {
+  if (vq_const_uniform(v, &c)) {
     p->c *= c;
     return true;
   }
   if (v->kind != VQ_VALUE_RESULT || depth == 0) return false;
   const vq_op *op = v->def;
-  if (op->code == VQ_OP_div && vq_splat(vq_in(op, 1), &c) && c != 0) {
+  if (op->code == VQ_OP_div && vq_const_uniform(vq_in(op, 1), &c) && c != 0) {
     p->c /= c;
     return take_apart(vq_in(op, 0), x, e, p, depth - 1);
   }

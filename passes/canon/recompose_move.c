@@ -11,34 +11,37 @@
 
 #define MAX_CHAIN 24
 
-// The index of a gather that reads one element or a run; false otherwise.
-static bool constant_run(const vq_op *op, int64_t *begin, int64_t *n) {
+// The index of a gather that reads a run begin, begin + step, ...
+static bool constant_run(const vq_op *op, int64_t *begin, int64_t *n,
+                         int64_t *step) {
   vq_const *k = vq_const_of(vq_in(op, 1));
-  if (!k || k->init == VQ_INIT_MISSING || k->value.type->rank > 1) return false;
+  if (!k || k->init == VQ_INIT_MISSING) return false;
   *n = vq_type_count(k->value.type);
   if (*n < 1) return false;
   *begin = vq_const_i64(k, 0);
+  *step = *n > 1 ? vq_const_i64(k, 1) - *begin : 1;
   for (int64_t i = 1; i < *n; i++)
-    if (vq_const_i64(k, i) != *begin + i) return false;
-  return true;
+    if (vq_const_i64(k, i) != *begin + i * *step) return false;
+  return *step > 0;
 }
 
 bool vq_is_movement(const vq_op *op) {
-  int64_t begin, n;
+  int64_t begin, n, step;
   return op->code == VQ_OP_reshape || op->code == VQ_OP_transpose ||
          op->code == VQ_OP_slice ||
-         (op->code == VQ_OP_gather && constant_run(op, &begin, &n));
+         (op->code == VQ_OP_gather && constant_run(op, &begin, &n, &step));
 }
 
 static bool compose_gather(vq_view *v, const vq_op *op) {
   const vq_type *t = vq_in(op, 0)->type, *y = op->out[0].type;
   int64_t axis = VQ_ATTRS(op, gather)->axis, begin[VQ_MAX_RANK] = {0};
-  int64_t size[VQ_MAX_RANK];
+  int64_t size[VQ_MAX_RANK], step[VQ_MAX_RANK];
   vq_view r = *v;
   memcpy(size, t->dim, sizeof size);
+  for (unsigned k = 0; k < VQ_MAX_RANK; k++) step[k] = 1;
   if (axis < 0) axis += t->rank;
-  if (!constant_run(op, &begin[axis], &size[axis])) return false;
-  if (!vq_view_slice(&r, begin, size, NULL) ||
+  if (!constant_run(op, &begin[axis], &size[axis], &step[axis])) return false;
+  if (!vq_view_slice(&r, begin, size, step) ||
       !vq_view_reshape(&r, y->rank, y->dim))
     return false;
   *v = r;
@@ -119,20 +122,67 @@ static bool is_spelled(const vq_value *v, const vq_value *root,
   return n == 0 && v == root;
 }
 
-static bool feeds_compute(const vq_op *op) {
-  vq_each_use(&op->out[0], u)
+static bool cuts(const vq_op *op) {
+  return op->code == VQ_OP_slice || op->code == VQ_OP_gather;
+}
+
+static bool is_mixed(const vq_step *step, int n) {
+  bool slice = false, transpose = false;
+  for (int i = 0; i < n; i++) {
+    slice |= step[i].kind == VQ_STEP_SLICE;
+    transpose |= step[i].kind == VQ_STEP_TRANSPOSE;
+  }
+  return slice && transpose;
+}
+
+// The canonical chain to rewrite `v` to: its source and steps, or n < 0. A
+// slice only moves above a transpose when the transpose vanishes: else each
+// slice of a transposed tensor would get a transpose of its own.
+static vq_value *chain_of(vq_value *v, vq_step *step, int *n) {
+  vq_view view;
+  vq_value *root = vq_view_root(v, &view);
+  *n = -1;
+  if (!root || root == v) return NULL;
+  *n = vq_view_steps(&view, root->type->rank, root->type->dim, step);
+  if (!is_mixed(step, *n)) return root;
+  *n = -1;
+  const vq_op *chain[MAX_CHAIN];
+  unsigned len = 0;
+  for (root = v; len < MAX_CHAIN && root->kind == VQ_VALUE_RESULT &&
+                 vq_is_movement(root->def) && (len == 0 || !cuts(root->def));) {
+    chain[len++] = root->def;
+    root = vq_in(root->def, 0);
+    if (cuts(chain[len - 1])) break;
+  }
+  if (!vq_view_identity(&view, root->type->rank, root->type->dim)) return NULL;
+  while (len-- > 0)
+    if (!compose(&view, chain[len])) return NULL;
+  *n = vq_view_steps(&view, root->type->rank, root->type->dim, step);
+  return root;
+}
+
+// True when a chain ends here: some user computes, or cuts without merging.
+static bool is_chain_end(const vq_op *op) {
+  vq_step step[VQ_VIEW_STEPS];
+  vq_view view;
+  vq_each_use(&op->out[0], u) {
     if (!vq_is_movement(u->user) || u->idx != 0) return true;
+    if (!cuts(u->user)) continue;
+    vq_value *root = vq_view_root(&u->user->out[0], &view);
+    if (root && is_mixed(step, vq_view_steps(&view, root->type->rank,
+                                             root->type->dim, step)))
+      return true;
+  }
   return false;
 }
 
 bool vq_rule_move(vq_rw *rw, vq_op *op) {
-  vq_view view;
   vq_step step[VQ_VIEW_STEPS];
-  if (!vq_is_movement(op) || !feeds_compute(op)) return false;
-  vq_value *root = vq_view_root(&op->out[0], &view);
-  if (!root || root == &op->out[0] || vq_const_of(root)) return false;
-  int n = vq_view_steps(&view, root->type->rank, root->type->dim, step);
-  if (n < 0 || is_spelled(&op->out[0], root, step, n)) return false;
+  int n;
+  if (!vq_is_movement(op) || !is_chain_end(op)) return false;
+  vq_value *root = chain_of(&op->out[0], step, &n);
+  if (n < 0 || vq_const_of(root) || is_spelled(&op->out[0], root, step, n))
+    return false;
   for (int i = 0; i < n; i++) root = build_step(rw, root, &step[i]);
   return vq_rw_replace(rw, op, root, NULL);
 }
@@ -182,7 +232,7 @@ static unsigned movable(const vq_op *op, bool *along_last) {
     case VQ_OP_div:
       if (!vq_with_const(op, &x, &c, &swapped)) return 2;
       if (x->type != op->out[0].type || x->type->rank == 0) return 0;
-      *along_last = !vq_splat(c, &s);
+      *along_last = !vq_const_uniform(c, &s);
       return vq_is_row(c, x->type->dim[x->type->rank - 1]) ||
              vq_type_count(c->type) == 1;
     default:
@@ -206,10 +256,23 @@ static vq_value *replay(vq_rw *rw, vq_value *x, const vq_type *root,
   return n >= 0 && x && x->type == want ? x : NULL;
 }
 
+// True when `v` is only read by attention, whole or through slices: the packed
+// qkv, which has its final shape.
+static bool feeds_attention(const vq_value *v) {
+  vq_each_use(v, u) {
+    if (u->user->code == VQ_OP_attention) continue;
+    if (u->user->code != VQ_OP_slice) return false;
+    vq_each_use(&u->user->out[0], w)
+      if (w->user->code != VQ_OP_attention) return false;
+  }
+  return v->uses != NULL;
+}
+
 bool vq_rule_sink(vq_rw *rw, vq_op *op) {
   bool along_last, swapped = false;
   unsigned n = movable(op, &along_last);
-  if (n == 0) return false;
+  if (n == 0 || (op->code == VQ_OP_linear && feeds_attention(&op->out[0])))
+    return false;
   vq_value *in[3] = {0}, *x = vq_in(op, 0);
   for (unsigned i = 0; i < op->n_in && i < 3; i++) in[i] = vq_in(op, i);
   if (n == 1 && op->n_in == 2 && vq_const_of(x)) {
@@ -239,26 +302,4 @@ bool vq_rule_sink(vq_rw *rw, vq_op *op) {
   if (!y) return false;
   y = replay(rw, y, root->type, &view, op->out[0].type);
   return vq_rw_replace(rw, op, y, NULL);
-}
-
-// ---- hoisting ---------------------------------------------------------------
-
-// layer_norm of everything, of which only a few rows are read: norm those.
-bool vq_rule_hoist_slice(vq_rw *rw, vq_op *op) {
-  vq_op *ln = vq_def(vq_in(op, 0), VQ_OP_layer_norm);
-  if (!ln) return false;
-  const vq_type *t = ln->out[0].type;
-  int64_t read = 0;
-  vq_each_use(&ln->out[0], u) {
-    const vq_type *y = u->user->out ? u->user->out[0].type : NULL;
-    if (u->user->code != VQ_OP_slice || u->user->n_out != 1) return false;
-    if (y->dim[t->rank - 1] != t->dim[t->rank - 1]) return false;
-    read += vq_type_count(y);
-  }
-  if (2 * read > vq_type_count(t)) return false;
-  vq_value *x = vq_in(ln, 0);
-  vq_value *in[] = {vq_rw_build(rw, VQ_OP_slice, &x, 1, op->attrs),
-                    vq_in_opt(ln, 1), vq_in_opt(ln, 2)};
-  return vq_rw_replace(
-      rw, op, vq_rw_build(rw, VQ_OP_layer_norm, in, ln->n_in, ln->attrs), NULL);
 }

@@ -29,7 +29,7 @@ static vq_value *square_of(const vq_value *v) {
   const vq_op *op = vq_def(v, VQ_OP_mul);
   if (op) return vq_in(op, 0) == vq_in(op, 1) ? vq_in(op, 0) : NULL;
   op = vq_def(v, VQ_OP_pow);
-  return op && vq_splat(vq_in(op, 1), &e) && e == 2 ? vq_in(op, 0) : NULL;
+  return op && vq_const_uniform(vq_in(op, 1), &e) && e == 2 ? vq_in(op, 0) : NULL;
 }
 
 // x and eps when v = var x + eps.
@@ -37,7 +37,7 @@ static vq_value *variance(const vq_value *v, double *eps) {
   vq_value *var, *c;
   bool swapped;
   const vq_op *op = vq_def(v, VQ_OP_add);
-  if (!op || !vq_with_const(op, &var, &c, &swapped) || !vq_splat(c, eps))
+  if (!op || !vq_with_const(op, &var, &c, &swapped) || !vq_const_uniform(c, eps))
     return NULL;
   vq_value *sq = mean_of(var), *d = sq ? square_of(sq) : NULL;
   return d ? centered(d) : NULL;
@@ -48,7 +48,7 @@ static vq_value *deviation(const vq_value *v, double *eps) {
   const vq_op *op = vq_def(v, VQ_OP_sqrt);
   if (op) return variance(vq_in(op, 0), eps);
   op = vq_def(v, VQ_OP_pow);
-  if (!op || !vq_splat(vq_in(op, 1), &e) || e != 0.5) return NULL;
+  if (!op || !vq_const_uniform(vq_in(op, 1), &e) || e != 0.5) return NULL;
   return variance(vq_in(op, 0), eps);
 }
 
@@ -57,10 +57,10 @@ static vq_value *reciprocal_deviation(const vq_value *v, double *eps) {
   double e;
   const vq_op *op = vq_def(v, VQ_OP_div);
   if (op)
-    return vq_splat(vq_in(op, 0), &e) && e == 1 ? deviation(vq_in(op, 1), eps)
+    return vq_const_uniform(vq_in(op, 0), &e) && e == 1 ? deviation(vq_in(op, 1), eps)
                                                 : NULL;
   op = vq_def(v, VQ_OP_pow);
-  if (!op || !vq_splat(vq_in(op, 1), &e)) return NULL;
+  if (!op || !vq_const_uniform(vq_in(op, 1), &e)) return NULL;
   if (e == -1) return deviation(vq_in(op, 0), eps);
   return e == -0.5 ? variance(vq_in(op, 0), eps) : NULL;
 }
@@ -115,8 +115,8 @@ bool vq_rule_layer_norm_affine(vq_rw *rw, vq_op *op) {
 bool vq_rule_layer_norm_trim(vq_rw *rw, vq_op *op) {
   double c;
   unsigned n = op->n_in;
-  if (n == 3 && vq_splat(vq_in(op, 2), &c) && c == 0) n = 2;
-  if (n == 2 && vq_splat(vq_in(op, 1), &c) && c == 1) n = 1;
+  if (n == 3 && vq_const_uniform(vq_in(op, 2), &c) && c == 0) n = 2;
+  if (n == 2 && vq_const_uniform(vq_in(op, 1), &c) && c == 1) n = 1;
   if (n == op->n_in) return false;
   vq_value *in[2] = {vq_in(op, 0), n == 2 ? vq_in(op, 1) : NULL};
   vq_set_operands(op, in, n);

@@ -42,8 +42,12 @@ static bool read_part(vq_rw *rw, vq_value *v, part *p) {
   return true;
 }
 
-static bool is_packed(const part p[3]) {
+// True when the three are slices in order of one linear shaped [B, N, ..].
+static bool is_packed(const part p[3], const vq_type *q) {
   int64_t at = 0;
+  const vq_type *t = p[0].lin->out[0].type;
+  if (t->rank != 3 || t->dim[0] != q->dim[0] || t->dim[1] != q->dim[1])
+    return false;
   if (p[0].lin != p[1].lin || p[1].lin != p[2].lin) return false;
   for (unsigned i = 0; i < 3; i++)
     for (int64_t j = 0; j < p[i].n; j++)
@@ -96,23 +100,20 @@ bool vq_rule_attention_pack(vq_rw *rw, vq_op *op) {
     if (!read_part(rw, vq_in(op, i), &p[i])) return false;
   vq_value *x = vq_in(p[0].lin, 0);
   if (vq_in(p[1].lin, 0) != x || vq_in(p[2].lin, 0) != x) return false;
-  if (is_packed(p) || !only_these(p)) return false;
+  const vq_type *q = vq_in(op, 0)->type;
+  if (is_packed(p, q) || !only_these(p)) return false;
   int64_t n = p[0].n + p[1].n + p[2].n;
-  vq_value *lin_in[] = {x, gather_weight(rw, p, n), gather_bias(rw, p, n)};
+  const int64_t shape[] = {q->dim[0], q->dim[1], vq_in(p[0].lin, 1)->type->dim[1]};
+  vq_value *lin_in[] = {vq_rw_reshape(rw, x, 3, shape),
+                        gather_weight(rw, p, n), gather_bias(rw, p, n)};
   if (!lin_in[1]) return false;
   vq_attrs_linear a = vq_default_linear();
   vq_value *y = vq_rw_build(rw, VQ_OP_linear, lin_in, lin_in[2] ? 3 : 2, &a);
-  if (!y) return false;
-  const vq_type *q = vq_in(op, 0)->type;
-  const int64_t all[] = {q->dim[0], q->dim[1], n};
   int64_t begin[] = {0, 0, 0}, size[] = {q->dim[0], q->dim[1], 0};
+  vq_attrs_slice cut = {.begin = {begin, 3}, .size = {size, 3}};
   for (unsigned i = 0; i < 3; begin[2] += p[i++].n) {
-    vq_view v;
     size[2] = p[i].n;
-    if (!vq_view_identity(&v, y->type->rank, y->type->dim) ||
-        !vq_view_reshape(&v, 3, all) || !vq_view_slice(&v, begin, size, NULL))
-      return false;
-    in[i] = vq_rw_view(rw, y, &v);
+    in[i] = vq_rw_build(rw, VQ_OP_slice, &y, 1, &cut);
   }
   in[3] = vq_in_opt(op, 3);
   return vq_rw_replace(
