@@ -245,6 +245,7 @@ static bool skip_body(vq_parser *p, const char **out_end) {
       return vq_parser_fail(p, VQ_E_parse, &open, "this brace is never closed");
     if (vq_parser_at(p, '{')) depth++;
     if (vq_parser_at(p, '}')) depth--;
+    if (p->tok.kind == VQ_TOK_EOL) depth = 1;  // attributes end with their line
     *out_end = p->tok.raw.p;
     vq_parser_next(p);
   } while (depth);

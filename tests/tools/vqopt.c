@@ -141,35 +141,20 @@ static vq_status run_passes(const char *text, vq_module *m, vq_diag *diag) {
   return status;
 }
 
-// Prints to `out`; large constants go beside `output`, or are elided.
+// To standard output without large constants, or to a file with a side file.
 static vq_status print_module(const options *opt, const vq_module *m,
-                              vq_diag *diag, FILE *out) {
+                              vq_diag *diag) {
   unsigned flags = opt->print_locs ? VQ_PRINT_LOCS : 0;
-  vq_strbuf text = {0}, side = {0};
-  vq_blob_writer *blobs = NULL;
-  if (opt->output) {
-    const char *slash = strrchr(opt->output, '/');
-    vq_strbuf_printf(&side, "%sw", opt->output);
-    vq_str name = vq_strbuf_view(&side);
-    size_t dir = slash ? (size_t)(slash + 1 - opt->output) : 0;
-    blobs = vq_blob_open(m->ctx, diag, vq_strbuf_z(&side),
-                         (vq_str){name.p + dir, name.n - dir});
-  } else {
-    flags |= VQ_PRINT_ELIDE;
-  }
-  vq_status status = opt->output && !blobs ? VQ_ERR : VQ_OK;
-  if (status == VQ_OK) status = vq_print(&text, m, flags, blobs);
-  if (blobs && status == VQ_OK)
-    status = vq_blob_commit(blobs);
-  else if (blobs)
-    vq_blob_abort(blobs);
-  if (status == VQ_OK) fwrite(text.p, 1, text.n, out);
+  if (opt->output)
+    return vq_save(m, opt->output, VQ_LIT(""), flags, NULL, diag);
+  vq_strbuf text = {0};
+  vq_status status = vq_print(&text, m, flags | VQ_PRINT_ELIDE, NULL);
+  fwrite(text.p, 1, text.n, stdout);
   vq_strbuf_release(&text);
-  vq_strbuf_release(&side);
   return status;
 }
 
-static bool run_job(job *j, FILE *out) {
+static bool run_job(job *j) {
   const options *opt = j->opt;
   vq_ctx *ctx = vq_ctx_create();
   vq_diag diag;
@@ -180,7 +165,7 @@ static bool run_job(job *j, FILE *out) {
   if (status == VQ_OK && opt->passes)
     status = run_passes(opt->passes, m, &diag);
   if (status == VQ_OK && !opt->verify_diagnostics)
-    status = print_module(opt, m, &diag, out);
+    status = print_module(opt, m, &diag);
   bool ok = status == VQ_OK;
   if (opt->verify_diagnostics) {
     find_expected(j);
@@ -199,7 +184,7 @@ static uint64_t count_lines(vq_str s) {
   return n;
 }
 
-static bool run_all(const options *opt, vq_str text, FILE *out) {
+static bool run_all(const options *opt, vq_str text) {
   static const char mark[] = "\n// -----\n";
   bool ok = true;
   uint64_t line = 1;
@@ -209,9 +194,9 @@ static bool run_all(const options *opt, vq_str text, FILE *out) {
                           : NULL;
     size_t n = cut ? (size_t)(cut + 1 - text.p) : text.n;
     job j = {.opt = opt, .text = {text.p, n}, .first_line = line};
-    ok &= run_job(&j, out);
+    ok &= run_job(&j);
     if (!cut) return ok;
-    if (!opt->verify_diagnostics) fputs(mark + 1, out);
+    if (!opt->verify_diagnostics) fputs(mark + 1, stdout);
     n += sizeof mark - 2;
     line += count_lines((vq_str){text.p, n});
     text = (vq_str){text.p + n, text.n - n};
@@ -251,7 +236,7 @@ static bool parse_options(int argc, char **argv, options *opt) {
     else
       opt->input = a;
   }
-  return opt->ops_md || opt->input;
+  return opt->ops_md || (opt->input && !(opt->output && opt->split_input));
 }
 
 int main(int argc, char **argv) {
@@ -273,11 +258,11 @@ int main(int argc, char **argv) {
     fprintf(stderr, "vqopt: cannot read %s: %s\n", opt.input, strerror(errno));
     return 1;
   }
-  FILE *out = opt.output ? fopen(opt.output, "wb") : stdout;
-  bool ok = out && run_all(&opt, vq_strbuf_view(&text), out);
-  if (!out || fflush(out) != 0)
-    fprintf(stderr, "vqopt: cannot write: %s\n", strerror(errno)), ok = false;
-  if (out && out != stdout) fclose(out);
+  bool ok = run_all(&opt, vq_strbuf_view(&text));
+  if (fflush(stdout) != 0) {
+    fprintf(stderr, "vqopt: cannot write: %s\n", strerror(errno));
+    ok = false;
+  }
   vq_strbuf_release(&text);
   return ok ? 0 : 1;
 }
