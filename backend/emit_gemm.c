@@ -162,34 +162,26 @@ static void emit_tile(const vq_emit *e, void *user, LLVMValueRef row,
 
 // ---- tasks -------------------------------------------------------------------
 
-// Calls `body` with the rows of block `rb`; they are one of two numbers.
-static void with_rows(const vq_emit *e, gemm *g, LLVMValueRef rb,
-                      void (*body)(const vq_emit *, gemm *, int64_t rows)) {
-  int64_t size = g->m / g->row_blocks, larger = g->m % g->row_blocks;
-  LLVMValueRef extra = vq_min64(e, rb, vq_k64(e, larger));
-  g->row0 = vq_add(e, vq_mulk(e, rb, size), extra);
-  if (larger == 0) {
-    body(e, g, size);
-    return;
-  }
-  vq_if f;
-  vq_if_begin(e, &f, LLVMBuildICmp(e->b, LLVMIntSLT, rb, vq_k64(e, larger), ""));
-  body(e, g, size + 1);
-  vq_if_else(e, &f);
-  body(e, g, size);
-  vq_if_end(e, &f);
-}
-
-static void task_tiles(const vq_emit *e, gemm *g, int64_t rows) {
+static void task_tiles(const vq_emit *e, void *user, LLVMValueRef first,
+                       int64_t rows) {
+  gemm *g = user;
+  g->row0 = first;
   vq_each_block(e, rows, g->shape.rows, emit_tile, g);
 }
 
-static void task_gather(const vq_emit *e, gemm *g, int64_t rows) {
+static void task_gather(const vq_emit *e, void *user, LLVMValueRef first,
+                        int64_t rows) {
+  const gemm *g = user;
   vq_loop l;
   vq_loop_range(e, &l, rows, 1);
-  gather_row(e, g, vq_add(e, g->row0, l.i),
+  gather_row(e, g, vq_add(e, first, l.i),
              vq_at(e, e->f32, gathered(e), vq_mulk(e, l.i, g->k)));
   vq_loop_end(e, &l);
+}
+
+static void with_rows(const vq_emit *e, gemm *g, LLVMValueRef task,
+                      vq_part_fn body) {
+  vq_with_part(e, g->m, g->row_blocks, vq_modk(e, task, g->row_blocks), body, g);
 }
 
 static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
@@ -198,7 +190,7 @@ static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
   g->col = col, g->cols = cols;
   vq_loop l;
   vq_loop_begin(e, &l, g->first, g->last, 1, 0, NULL);
-  with_rows(e, g, vq_modk(e, l.i, g->row_blocks), task_tiles);
+  with_rows(e, g, l.i, task_tiles);
   vq_loop_end(e, &l);
 }
 
@@ -212,8 +204,7 @@ vq_status emit_gemm(vq_emit *e) {
   vq_loop_begin(e, &l, e->begin, e->end, step, 0, NULL);
   g.first = l.i;
   g.last = vq_min64(e, e->end, vq_addk(e, l.i, step));
-  if (g.patch[0])
-    with_rows(e, &g, vq_modk(e, l.i, g.row_blocks), task_gather);
+  if (g.patch[0]) with_rows(e, &g, l.i, task_gather);
   LLVMValueRef lo = vq_k64(e, 0), hi = vq_k64(e, g.n);
   if (g.col_chunks > 1) {
     lo = vq_mulk(e, vq_divk(e, l.i, g.row_blocks), TASK_COLS);

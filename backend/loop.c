@@ -137,6 +137,27 @@ LLVMValueRef vq_combine_max(const vq_emit *e, LLVMValueRef a, LLVMValueRef b) {
   return LLVMBuildSelect(e->b, more, a, b, "");
 }
 
+// Lanes of a and b alternately, from the low or the high halves.
+static LLVMValueRef interleave(const vq_emit *e, LLVMValueRef a, LLVMValueRef b,
+                               unsigned n, unsigned half) {
+  LLVMValueRef idx[64];
+  for (unsigned i = 0; i < n; i++)
+    idx[i] = LLVMConstInt(e->i32, half * (n / 2) + i / 2 + i % 2 * n, false);
+  return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(idx, n), "");
+}
+
+// Each of log2 n rounds interleaves vector i with vector i + n/2: one step of a
+// perfect shuffle on row and column number together.
+void vq_transpose(const vq_emit *e, LLVMValueRef *v, unsigned n) {
+  LLVMValueRef next[64];
+  assert(n <= VQ_COUNT(next));
+  for (unsigned round = 1; round < n; round *= 2) {
+    for (unsigned i = 0; i < n; i++)
+      next[i] = interleave(e, v[i / 2], v[i / 2 + n / 2], n, i % 2);
+    memcpy(v, next, n * sizeof *v);
+  }
+}
+
 // ---- memory ------------------------------------------------------------------
 
 LLVMValueRef vq_at(const vq_emit *e, LLVMTypeRef elem, LLVMValueRef base,

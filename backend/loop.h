@@ -54,6 +54,9 @@ LLVMValueRef vq_combine_add(const vq_emit *e, LLVMValueRef a, LLVMValueRef b);
 // The larger; b when either is NaN (one maxps).
 LLVMValueRef vq_combine_max(const vq_emit *e, LLVMValueRef a, LLVMValueRef b);
 
+// Transposes the square of `n` vectors of `n` lanes in place; n a power of two.
+void vq_transpose(const vq_emit *e, LLVMValueRef *v, unsigned n);
+
 // ---- memory ------------------------------------------------------------------
 // Address of element `index` (i64) of type `elem` from `base`.
 LLVMValueRef vq_at(const vq_emit *e, LLVMTypeRef elem, LLVMValueRef base,

@@ -56,6 +56,24 @@ void vq_tile_sum(const vq_emit *e, const vq_tile *t, LLVMValueRef col,
   for (unsigned i = 0; i < n; i++) acc[i] = l.v[i];
 }
 
+void vq_with_part(const vq_emit *e, int64_t total, int64_t n_part,
+                  LLVMValueRef part, vq_part_fn body, void *user) {
+  int64_t size = total / n_part, larger = total % n_part;
+  LLVMValueRef extra = vq_min64(e, part, vq_k64(e, larger));
+  LLVMValueRef first = vq_add(e, vq_mulk(e, part, size), extra);
+  if (larger == 0) {
+    body(e, user, vq_mulk(e, part, size), size);
+    return;
+  }
+  vq_if f;
+  vq_if_begin(e, &f,
+              LLVMBuildICmp(e->b, LLVMIntSLT, part, vq_k64(e, larger), ""));
+  body(e, user, first, size + 1);
+  vq_if_else(e, &f);
+  body(e, user, first, size);
+  vq_if_end(e, &f);
+}
+
 // `count` blocks of `rows` rows from row `first`.
 static void blocks(const vq_emit *e, int64_t first, int64_t count,
                    unsigned rows, vq_block_fn body, void *user) {

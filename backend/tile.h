@@ -31,6 +31,14 @@ typedef struct vq_tile {
 void vq_tile_sum(const vq_emit *e, const vq_tile *t, LLVMValueRef col,
                  LLVMValueRef *acc);
 
+// Part `part` of [0, total) cut into n_part parts whose sizes differ by one at
+// most, larger ones first. There are at most two sizes: `body` is emitted for
+// each, under a test of `part`.
+typedef void (*vq_part_fn)(const vq_emit *e, void *user, LLVMValueRef first,
+                           int64_t size);
+void vq_with_part(const vq_emit *e, int64_t total, int64_t n_part,
+                  LLVMValueRef part, vq_part_fn body, void *user);
+
 // Splits [0, rows) into the fewest blocks of at most `max` rows, sizes
 // differing by one at most, and calls `body` inside a loop over those of each
 // size. `row` is the first row of the block.
