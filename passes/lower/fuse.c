@@ -1,0 +1,182 @@
+// fuse: an anchor op and the elementwise ops behind it become one kernel.
+//
+// Anchors are the ops with a kernel of their own: linear and patch_embed with
+// packed weights, attention (with the slices that only it reads), layer_norm
+// and softmax along the last dimension. From the anchor the group grows along
+// values with a single user as long as that user is elementwise and keeps the
+// shape; its other operands may be anything, since nothing of the group but
+// the last value is visible outside, so they cannot depend on it. What is
+// elementwise and left over then forms groups of its own the same way.
+#include "passes.h"
+#include "vq/rewrite.h"
+#include "vq/strbuf.h"
+
+#define MAX_GROUP 24
+
+typedef struct group {
+  vq_op *op[MAX_GROUP];
+  unsigned n, anchor;  // op[anchor] is the anchor or the first elementwise op
+} group;
+
+static bool is_anchor(const vq_op *op) {
+  switch (op->code) {
+    case VQ_OP_linear:
+      return vq_str_is(VQ_ATTRS(op, linear)->layout, "panel16");
+    case VQ_OP_patch_embed:
+      return vq_str_is(VQ_ATTRS(op, patch_embed)->layout, "panel16");
+    case VQ_OP_softmax: {
+      int64_t axis = VQ_ATTRS(op, softmax)->axis;
+      return axis == -1 || axis == op->out->type->rank - 1;
+    }
+    case VQ_OP_attention:
+    case VQ_OP_layer_norm:
+      return true;
+    default:
+      return false;
+  }
+}
+
+static bool is_byte_sized(const vq_type *t) {
+  return vq_dtype_bits(t->dtype) >= 8;
+}
+
+// Elementwise, and no operand or result shares bytes between elements.
+static bool is_chainable(const vq_op *op) {
+  if (!vq_has_trait(op, VQ_TRAIT_ELTWISE) || !is_byte_sized(op->out->type))
+    return false;
+  for (unsigned i = 0; i < op->n_in; i++)
+    if (!is_byte_sized(vq_in(op, i)->type)) return false;
+  return true;
+}
+
+static bool same_shape(const vq_type *a, const vq_type *b) {
+  return a->rank == b->rank &&
+         memcmp(a->dim, b->dim, a->rank * sizeof *a->dim) == 0;
+}
+
+// The only op that uses `v`, or NULL.
+static vq_op *only_user(const vq_value *v) {
+  vq_op *user = v->uses ? v->uses->user : NULL;
+  vq_each_use(v, u)
+    if (u->user != user) return NULL;
+  return user;
+}
+
+static void grow(group *g) {
+  while (g->n < MAX_GROUP) {
+    const vq_value *v = g->op[g->n - 1]->out;
+    vq_op *next = only_user(v);
+    if (!next || !is_chainable(next) || !same_shape(v->type, next->out->type))
+      return;
+    g->op[g->n++] = next;
+  }
+}
+
+static bool has_unit_steps(const vq_op *slice) {
+  vq_ints step = VQ_ATTRS(slice, slice)->step;
+  for (unsigned k = 0; k < step.n; k++)
+    if (step.p[k] != 1) return false;
+  return true;
+}
+
+// Slices that only `op` reads, in program order.
+static void take_slices(group *g, vq_op *op) {
+  for (unsigned i = 0; i < 3; i++) {
+    vq_op *def = vq_in(op, i)->kind == VQ_VALUE_RESULT ? vq_in(op, i)->def : NULL;
+    if (!def || def->code != VQ_OP_slice || only_user(def->out) != op ||
+        !has_unit_steps(def))
+      continue;
+    bool known = false;
+    for (unsigned k = 0; k < g->n; k++) known |= g->op[k] == def;
+    if (!known) g->op[g->n++] = def;
+  }
+  for (vq_op *d = op->prev; d; d = d->prev)
+    for (unsigned k = 0; k < g->n; k++)
+      if (g->op[k] == d) {  // later ones are in place behind it already
+        memmove(g->op + 1, g->op, k * sizeof *g->op);
+        g->op[0] = d;
+        break;
+      }
+}
+
+// ---- names -------------------------------------------------------------------
+
+static int64_t rows_of(const vq_type *t) {
+  int64_t n = 1;
+  for (unsigned k = 0; k + 1 < t->rank; k++) n *= t->dim[k];
+  return n;
+}
+
+static void name_anchor(vq_strbuf *s, const vq_op *op) {
+  const vq_type *t = op->out->type;
+  long long rows = rows_of(t), cols = t->rank ? t->dim[t->rank - 1] : 1;
+  switch (op->code) {
+    case VQ_OP_linear:
+    case VQ_OP_patch_embed:
+      vq_strbuf_printf(s, "%s_m%lldn%lldk%lld%s",
+                       op->code == VQ_OP_linear ? "gemm" : "patches", rows, cols,
+                       (long long)vq_in(op, 1)->type->dim[1],
+                       op->n_in > 2 ? "_bias" : "");
+      break;
+    case VQ_OP_attention: {
+      long long heads = VQ_ATTRS(op, attention)->heads;
+      vq_strbuf_printf(s, "attention_b%lldh%lldn%lldd%lld%s",
+                       (long long)t->dim[0], heads, (long long)t->dim[1],
+                       cols / heads, op->n_in > 3 ? "_bias" : "");
+      break;
+    }
+    default:
+      vq_strbuf_printf(s, "%s_r%lldc%lld",
+                       op->code == VQ_OP_layer_norm ? "layernorm" : "softmax",
+                       rows, cols);
+  }
+}
+
+// "gemm_m197n768k192_bias_gelu"; "add_mul_1x197x192" without an anchor.
+static void name_group(vq_strbuf *s, const group *g) {
+  bool anchored = is_anchor(g->op[g->anchor]);
+  if (anchored) name_anchor(s, g->op[g->anchor]);
+  for (unsigned i = g->anchor + anchored; i < g->n; i++)
+    vq_strbuf_printf(s, "%s%s", s->n ? "_" : "", vq_op_info(g->op[i]->code)->name);
+  if (anchored) return;
+  const vq_type *t = g->op[g->n - 1]->out->type;
+  for (unsigned k = 0; k < t->rank; k++)
+    vq_strbuf_printf(s, "%c%lld", k ? 'x' : '_', (long long)t->dim[k]);
+}
+
+// ---- the pass ----------------------------------------------------------------
+
+// Outlines the group that starts at `op`; returns where to go on, or NULL and
+// *status VQ_ERR after a diagnostic.
+static vq_op *fuse_at(vq_op *op, vq_pass_ctx *pc, vq_status *status) {
+  group g = {.n = 0};
+  if (op->code == VQ_OP_attention) take_slices(&g, op);
+  g.anchor = g.n;
+  g.op[g.n++] = op;
+  grow(&g);
+  vq_op *next = op->next;
+  for (unsigned i = g.anchor + 1; i < g.n; i++)
+    if (next == g.op[i]) next = next->next;
+  vq_strbuf name = {0};
+  name_group(&name, &g);
+  *status = vq_outline(pc->diag, g.op, g.n, vq_strbuf_view(&name)) ? VQ_OK : VQ_ERR;
+  vq_strbuf_release(&name);
+  vq_stat(pc, "kernels formed", 1);
+  vq_stat(pc, "ops fused", g.n - g.anchor - 1);
+  return next;
+}
+
+static vq_status fuse_all(vq_func *f, vq_pass_ctx *pc,
+                          bool (*starts)(const vq_op *op)) {
+  vq_status status = VQ_OK;
+  for (vq_op *op = f->first; op && !status;)
+    op = starts(op) && op->out->uses ? fuse_at(op, pc, &status) : op->next;
+  return status;
+}
+
+vq_status vq_pass_fuse(vq_module *m, vq_pass_ctx *pc) {
+  vq_func *f = vq_module_func(m, VQ_LIT("main"));
+  if (!f) return VQ_OK;
+  if (fuse_all(f, pc, is_anchor)) return VQ_ERR;
+  return fuse_all(f, pc, is_chainable);
+}

@@ -1,0 +1,81 @@
+// pack: constant weights of linear and patch_embed in the layout the GEMM
+// kernels read.
+//
+// Each becomes pack_weight of the constant, evaluated at once where its data
+// are known. A weight used by several ops is packed once; the plain constant
+// is left to dce. Runs before fuse, so that kernels take the packed type.
+#include "passes.h"
+#include "vq/eval.h"
+#include "vq/rewrite.h"
+#include "vq/strbuf.h"
+
+static const vq_str panel16 = {"panel16", 7};
+
+static vq_value *evaluate(vq_op *op, vq_const *w, vq_str name,
+                          vq_pass_ctx *pc) {
+  vq_module *m = op->func->module;
+  const vq_type *type = op->out->type;
+  vq_tensor in = {w->value.type, (void *)vq_const_bytes(w)};
+  vq_tensor out = {
+      type, vq_arena_alloc(&m->arena, (size_t)vq_type_bytes(type), 64)};
+  if (vq_eval_op(op, &in, &out, pc->diag)) return NULL;
+  vq_value *packed = &vq_const_new(m, name, type, out.data)->value;
+  vq_replace_op(op, packed);
+  return packed;
+}
+
+static vq_value *pack(vq_builder *b, vq_const *w, vq_pass_ctx *pc) {
+  vq_strbuf text = {0};
+  vq_strbuf_printf(&text, "%.*s.panel16", VQ_FMT(w->value.name));
+  vq_str name = vq_intern(pc->ctx, vq_strbuf_view(&text));
+  vq_strbuf_release(&text);
+  vq_attrs_pack_weight attrs = vq_default_pack_weight();
+  attrs.layout = panel16;
+  vq_value *in = &w->value;
+  bool known = w->init != VQ_INIT_MISSING;
+  vq_value *packed = vq_build1(b, VQ_OP_pack_weight, &in, 1, &attrs,
+                               known ? VQ_LIT("") : name);
+  if (!packed || !known) return packed;
+  return evaluate(packed->def, w, name, pc);
+}
+
+static vq_value *rebuild(vq_builder *b, const vq_op *op, vq_value *packed) {
+  vq_value *in[3] = {vq_in(op, 0), packed, vq_in_opt(op, 2)};
+  if (op->code == VQ_OP_linear) {
+    vq_attrs_linear a = *VQ_ATTRS(op, linear);
+    a.layout = panel16, a.out = vq_in(op, 1)->type->dim[0];
+    return vq_build1(b, op->code, in, op->n_in, &a, VQ_LIT(""));
+  }
+  vq_attrs_patch_embed a = *VQ_ATTRS(op, patch_embed);
+  a.layout = panel16, a.out = vq_in(op, 1)->type->dim[0];
+  return vq_build1(b, op->code, in, op->n_in, &a, VQ_LIT(""));
+}
+
+static bool is_plain(const vq_op *op) {
+  if (op->code == VQ_OP_linear)
+    return vq_str_is(VQ_ATTRS(op, linear)->layout, "oi");
+  return op->code == VQ_OP_patch_embed &&
+         vq_str_is(VQ_ATTRS(op, patch_embed)->layout, "oi");
+}
+
+vq_status vq_pass_pack(vq_module *m, vq_pass_ctx *pc) {
+  vq_func *f = vq_module_func(m, VQ_LIT("main"));
+  vq_map done = {0};  // vq_const* -> packed vq_value*
+  vq_status status = VQ_OK;
+  if (!f) return VQ_OK;
+  vq_each_op_safe(f, op) {
+    vq_const *w = is_plain(op) ? vq_const_of(vq_in(op, 1)) : NULL;
+    if (!w || vq_type_count(w->value.type) == 0) continue;
+    vq_builder b = {f, op, op->loc, pc->diag};
+    vq_value **slot =
+        (vq_value **)vq_map_put(&done, VQ_MAP_PTR_KEY(op->in[1].val));
+    if (!*slot) *slot = pack(&b, w, pc);
+    vq_value *y = *slot ? rebuild(&b, op, *slot) : NULL;
+    status = y ? VQ_OK : VQ_ERR;
+    if (status) break;
+    vq_replace_op(op, y);
+    vq_stat(pc, "weights packed", 1);
+  }
+  vq_map_release(&done);
+  return status;
+}
