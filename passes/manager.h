@@ -24,6 +24,10 @@ struct vq_pipeline {
 // "name" or "name{key=value ...}", options at their default left out.
 void vq_pass_item_print(vq_strbuf *out, const vq_pass_item *it);
 
+// Stores `text` as option `i`; returns NULL or, in words, what was expected.
+const char *vq_pass_option_set(vq_pipeline *p, vq_pass_item *it, unsigned i,
+                               vq_str text);
+
 // Reports a name that is no pass, with the nearest one. Returns VQ_ERR.
 vq_status vq_pass_unknown(vq_diag *diag, vq_loc loc, vq_str name);
 

@@ -88,9 +88,8 @@ static bool is_choice(const char *choices, vq_str v) {
   }
 }
 
-// Stores `text` as option `i`; returns what was expected if it is not that.
-static const char *store(vq_pipeline *p, vq_pass_item *it, unsigned i,
-                         vq_str text) {
+const char *vq_pass_option_set(vq_pipeline *p, vq_pass_item *it, unsigned i,
+                               vq_str text) {
   const vq_opt_desc *o = &it->pass->opts[i];
   void *field = (char *)it->opts + o->offset;
   it->value[i] = vq_arena_str(&p->arena, text);
@@ -154,7 +153,7 @@ static vq_status option(parser *ps, vq_pass_item *it, uint64_t *seen) {
   *seen |= UINT64_C(1) << i;
   if (!accept(ps, '=')) return expected(ps, "'='");
   if (value(ps, &v)) return VQ_ERR;
-  const char *want = store(ps->p, it, i, v);
+  const char *want = vq_pass_option_set(ps->p, it, i, v);
   if (!want) return VQ_OK;
   return vq_error(ps->diag, VQ_E_option, loc,
                   "option '%.*s' of pass '%s' is '%.*s', expected %s",
@@ -184,7 +183,7 @@ static vq_status pass_item(parser *ps, vq_pass_item *it) {
   it->opts = vq_arena_alloc(arena, it->pass->opts_size, 16);
   it->value = VQ_NEW_N(arena, vq_str, it->pass->n_opts);
   for (unsigned i = 0; i < it->pass->n_opts; i++)
-    if (store(ps->p, it, i, vq_str_of(it->pass->opts[i].def)))
+    if (vq_pass_option_set(ps->p, it, i, vq_str_of(it->pass->opts[i].def)))
       VQ_BUG("bad default of option %s", it->pass->opts[i].name);
   uint64_t seen = 0;
   if (!accept(ps, '{')) return VQ_OK;
