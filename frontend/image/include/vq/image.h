@@ -65,7 +65,7 @@ VQ_NODISCARD vq_status vq_image_tensor(vq_image *im, const vq_preproc *pp,
 
 // ---- files ------------------------------------------------------------------
 
-// The whole of a regular file; free(*out). An empty file gives *n 0.
+// The whole of a regular file, with room for one more byte; free(*out).
 VQ_NODISCARD vq_status vq_read_file(const char *path, vq_diag *diag,
                                     uint8_t **out, size_t *n);
 

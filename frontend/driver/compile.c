@@ -1,0 +1,358 @@
+// Compiling: load, store facts, run the pipeline, write the result.
+#include "compile.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "load.h"
+#include "pipelines.h"
+#include "temporary.h"
+#include "vq/backend.h"
+#include "vq/image.h"
+#include "vq/pass.h"
+#include "vq/text.h"
+
+#ifndef VITQC_VERIFY_EACH
+#define VITQC_VERIFY_EACH 0
+#endif
+
+typedef struct compilation {
+  driver *d;
+  const char *input, *output;
+  loaded model;
+  vq_pipeline *pipeline;
+  vq_pass_report report;
+  double start, loaded, lowered, emitted;
+} compilation;
+
+// ---- pipeline -------------------------------------------------------------------
+
+static vq_status choose_pipeline(driver *d, const char **out) {
+  *out = opt_text(&d->opt, OPT_passes);
+  if (*out) return VQ_OK;
+  const char *level = opt_text(&d->opt, OPT_level), *missing;
+  *out = level_pipeline(level, &missing);
+  if (*out) return VQ_OK;
+  vq_error(&d->diag, VQ_E_unsupported, at_path(d, "vitqc"),
+           "-O%s%s needs %s, which this version does not have", level,
+           opt_given(&d->opt, OPT_level) ? "" : " (the default)", missing);
+  vq_note(&d->diag, (vq_loc){0},
+          "-O1 compiles a fast float model, -O0 the float reference");
+  return VQ_ERR;
+}
+
+// Index of the first pass called `name`.
+static vq_status find_pass(driver *d, const vq_pipeline *p, opt_id id,
+                           unsigned *out) {
+  const char *name = opt_text(&d->opt, id);
+  for (unsigned i = 0; i < vq_pipeline_length(p); i++)
+    if (strcmp(vq_pipeline_pass(p, i)->name, name) == 0) {
+      *out = i;
+      return VQ_OK;
+    }
+  return vq_error(&d->diag, VQ_E_option, at_path(d, "vitqc"),
+                  "%s names '%s', which the pipeline does not contain",
+                  id == OPT_start_after ? "--start-after" : "--stop-after", name);
+}
+
+static vq_status make_pipeline(driver *d, vq_pipeline **out) {
+  const char *text;
+  *out = NULL;
+  if (choose_pipeline(d, &text)) return VQ_ERR;
+  if (vq_pipeline_parse(d->ctx, vq_str_of(text), &d->diag, out)) return VQ_ERR;
+  unsigned first = 0, last = vq_pipeline_length(*out), at;
+  if (opt_given(&d->opt, OPT_start_after)) {
+    if (find_pass(d, *out, OPT_start_after, &at)) return VQ_ERR;
+    first = at + 1;
+  }
+  if (opt_given(&d->opt, OPT_stop_after)) {
+    if (find_pass(d, *out, OPT_stop_after, &at)) return VQ_ERR;
+    last = at + 1;
+  }
+  if (first > last)
+    return vq_error(&d->diag, VQ_E_option, at_path(d, "vitqc"),
+                    "--stop-after ends the pipeline before --start-after "
+                    "begins it");
+  vq_pipeline_trim(*out, first, last);
+  return VQ_OK;
+}
+
+static void print_dump(void *user, vq_str text) {
+  (void)user;
+  fwrite(text.p, 1, text.n, stderr);
+}
+
+static bool verifies_each(const options *o) {
+  if (opt_given(o, OPT_no_verify_each)) return false;
+  return opt_given(o, OPT_verify_each) || VITQC_VERIFY_EACH;
+}
+
+static vq_status run_pipeline(compilation *c) {
+  driver *d = c->d;
+  const options *o = &d->opt;
+  vq_instrument ins = {
+      .verify_each = verifies_each(o),
+      .print_after_all = opt_given(o, OPT_print_after_all),
+      .print_changed = opt_given(o, OPT_print_changed),
+      .print_before = vq_str_of(opt_text(o, OPT_print_before)),
+      .print_after = vq_str_of(opt_text(o, OPT_print_after)),
+      .print_locs = opt_given(o, OPT_print_locs),
+      .print = print_dump,
+      .print_to = opt_text(o, OPT_print_to),
+  };
+  vq_exec *exec = vq_exec_jit(lower_for_jit, d);
+  vq_status s = vq_pipeline_run(c->pipeline, c->model.m, &d->diag, &ins, exec,
+                                &c->report);
+  exec->ops->destroy(exec);
+  return s;
+}
+
+vq_status lower_for_jit(void *user, vq_module *m, vq_diag *diag) {
+  const driver *d = user;
+  const char *missing;
+  vq_pipeline *p;
+  vq_str text = vq_str_of(level_pipeline("1", &missing));
+  if (vq_pipeline_parse(d->ctx, text, diag, &p)) return VQ_ERR;
+  vq_status s = vq_pipeline_run(p, m, diag, &(vq_instrument){0}, NULL, NULL);
+  vq_pipeline_destroy(p);
+  return s;
+}
+
+// ---- writing --------------------------------------------------------------------
+
+// "x.vq" -> "x.vqw", anything else gets ".vqw" added.
+static void side_path(const char *path, vq_strbuf *out) {
+  size_t n = strlen(path);
+  bool vq = n > 3 && strcmp(path + n - 3, ".vq") == 0;
+  vq_strbuf_printf(out, "%.*s.vqw", (int)(vq ? n - 3 : n), path);
+}
+
+static vq_status emit_ir(compilation *c) {
+  driver *d = c->d;
+  unsigned flags = opt_given(&d->opt, OPT_print_locs) ? VQ_PRINT_LOCS : 0;
+  vq_strbuf text = {0}, side = {0}, temp = {0};
+  vq_blob_writer *blobs = NULL;
+  vq_status s;
+  if (strcmp(c->output, "/dev/stdout") == 0) {
+    flags |= VQ_PRINT_ELIDE;
+  } else {
+    side_path(c->output, &side);
+    vq_strbuf_printf(&temp, "%s.%ld.0.tmp", side.p, (long)getpid());
+    temporary_add(temp.p);
+    const char *slash = strrchr(side.p, '/');
+    blobs = vq_blob_open(d->ctx, &d->diag, side.p,
+                         vq_str_of(slash ? slash + 1 : side.p));
+  }
+  s = blobs || (flags & VQ_PRINT_ELIDE)
+          ? vq_print(&text, c->model.m, flags, blobs)
+          : VQ_ERR;
+  if (blobs && s) vq_blob_abort(blobs);
+  if (blobs && !s) s = vq_blob_commit(blobs);
+  if (temp.p) temporary_drop(temp.p);
+  if (!s) s = out_write(c->output, text.p, text.n, &d->diag);
+  vq_strbuf_release(&temp);
+  vq_strbuf_release(&side);
+  vq_strbuf_release(&text);
+  return s;
+}
+
+static void print_job(void *user, vq_str line) {
+  (void)user;
+  fprintf(stderr, "%.*s\n", VQ_FMT(line));
+}
+
+static void watch_temporary(void *user, const char *path, bool live) {
+  (void)user;
+  if (live)
+    temporary_add(path);
+  else
+    temporary_drop(path);
+}
+
+// The runtime archive that goes into models: beside this program's build or
+// installation.
+static const char *runtime_library(driver *d) {
+  static const char *const places[] = {VITQC_BUILD_RT, VITQC_INSTALL_RT};
+  char self[PATH_MAX];
+  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (n < 0) n = 0;
+  self[n] = '\0';
+  const char *folder = dirname(self);
+  for (size_t i = 0; i < VQ_COUNT(places); i++) {
+    vq_strbuf path = {0};
+    vq_strbuf_printf(&path, "%s/%s", folder, places[i]);
+    const char *found = access(path.p, R_OK) == 0
+                            ? vq_arena_str(&d->arena, vq_strbuf_view(&path)).p
+                            : NULL;
+    vq_strbuf_release(&path);
+    if (found) return found;
+  }
+  vq_error(&d->diag, VQ_E_io, at_path(d, "vitqc"),
+           "libvitq_rt.a is not beside this program (looked for %s and %s from "
+           "its folder)", VITQC_BUILD_RT, VITQC_INSTALL_RT);
+  return NULL;
+}
+
+static vq_emit_kind emit_kind(const char *name) {
+  static const struct {
+    const char *name;
+    vq_emit_kind kind;
+  } kinds[] = {{"llvm", VQ_EMIT_LLVM},       {"bc", VQ_EMIT_BC},
+               {"asm", VQ_EMIT_ASM},         {"obj", VQ_EMIT_OBJ},
+               {"archive", VQ_EMIT_ARCHIVE}, {"so", VQ_EMIT_SO},
+               {"header", VQ_EMIT_HEADER}};
+  for (size_t i = 0; i < VQ_COUNT(kinds); i++)
+    if (strcmp(kinds[i].name, name) == 0) return kinds[i].kind;
+  return VQ_EMIT_SO;
+}
+
+static vq_status emit(compilation *c) {
+  driver *d = c->d;
+  const options *o = &d->opt;
+  const char *kind = opt_text(o, OPT_emit);
+  if (strcmp(kind, "ir") == 0) return emit_ir(c);
+  vq_backend_options b = {.triple = opt_text(o, OPT_target),
+                          .cpu = opt_text(o, OPT_cpu),
+                          .symbol = opt_text(o, OPT_symbol),
+                          .generic = opt_given(o, OPT_generic),
+                          .verbose = opt_given(o, OPT_verbose),
+                          .dry_run = opt_given(o, OPT_jobs),
+                          .job = print_job,
+                          .temp_file = watch_temporary,
+                          .user = d};
+  if (emit_kind(kind) == VQ_EMIT_SO && !(b.runtime_lib = runtime_library(d)))
+    return VQ_ERR;
+  if (vq_backend_emit(c->model.m, emit_kind(kind), c->output, &b, &d->diag))
+    return VQ_ERR;
+  const char *header = opt_text(o, OPT_emit_header);
+  if (!header) return VQ_OK;
+  return vq_backend_emit(c->model.m, VQ_EMIT_HEADER, header, &b, &d->diag);
+}
+
+// ---- reports --------------------------------------------------------------------
+
+static void print_times(const compilation *c) {
+  fprintf(stderr, "%10.3f ms  load\n", 1e3 * (c->loaded - c->start));
+  for (unsigned i = 0; i < c->report.n_record; i++) {
+    const vq_pass_record *r = &c->report.record[i];
+    fprintf(stderr, "%10.3f ms  %s: %u -> %u ops%s\n", 1e3 * r->seconds,
+            r->pass->name, r->ops_before, r->ops_after,
+            r->changed ? "" : ", unchanged");
+  }
+  fprintf(stderr, "%10.3f ms  emit\n", 1e3 * (c->emitted - c->lowered));
+}
+
+static void print_stats(const compilation *c) {
+  for (unsigned i = 0; i < c->report.n_stat; i++) {
+    const vq_stat_entry *e = &c->report.stat[i];
+    fprintf(stderr, "%10lld  %s: %s\n", (long long)e->n, e->pass, e->name);
+  }
+}
+
+static void print_input(const compilation *c) {
+  const vq_onnx_summary *s = &c->model.summary;
+  if (c->model.kind != FILE_ONNX) return;
+  fprintf(stderr, "%s: opset %lld, %u nodes", c->input, (long long)s->opset,
+          s->n_node);
+  if (s->producer.n) fprintf(stderr, ", by %.*s", VQ_FMT(s->producer));
+  if (s->metadata_bytes)
+    fprintf(stderr, "; %llu bytes of exporter metadata dropped",
+            (unsigned long long)s->metadata_bytes);
+  fputc('\n', stderr);
+}
+
+static void print_summary(const compilation *c) {
+  const options *o = &c->d->opt;
+  if (opt_given(o, OPT_quiet)) return;
+  if (!c->d->terminal && !opt_given(o, OPT_verbose)) return;
+  print_input(c);
+  model_size size = measure_module(c->model.m);
+  vq_strbuf line = {0};
+  struct stat st;
+  vq_strbuf_printf(&line, "%s: ", c->output);
+  if (stat(c->output, &st) == 0 && S_ISREG(st.st_mode)) {
+    add_bytes(&line, (double)st.st_size);
+    vq_strbuf_puts(&line, ", ");
+  }
+  vq_strbuf_printf(&line, "%lld ops, ", (long long)size.n_op);
+  add_count(&line, (double)size.n_param);
+  vq_strbuf_puts(&line, " parameters, ");
+  add_count(&line, (double)size.macs / (double)(size.batch ? size.batch : 1));
+  vq_strbuf_printf(&line, " MACs a sample, compiled in %.2f s\n",
+                   c->emitted - c->start);
+  fputs(line.p, stderr);
+  vq_strbuf_release(&line);
+}
+
+// ---- the command ----------------------------------------------------------------
+
+static bool same_file(const char *a, const char *b) {
+  struct stat x, y;
+  return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+         x.st_ino == y.st_ino;
+}
+
+static vq_status check_outputs(compilation *c) {
+  driver *d = c->d;
+  const char *header = opt_text(&d->opt, OPT_emit_header);
+  const char *clash = same_file(c->input, c->output) ? c->output : NULL;
+  if (header && same_file(c->input, header)) clash = header;
+  if (clash)
+    return vq_error(&d->diag, VQ_E_io, at_path(d, clash),
+                    "the output is the input");
+  if (header && strcmp(header, c->output) == 0)
+    return vq_error(&d->diag, VQ_E_io, at_path(d, header),
+                    "the header and the model have the same name");
+  return VQ_OK;
+}
+
+static vq_status compile(compilation *c) {
+  c->start = now_seconds();
+  if (make_pipeline(c->d, &c->pipeline)) return VQ_ERR;
+  if (check_outputs(c) || load_model(c->d, c->input, &c->model)) return VQ_ERR;
+  if (store_preprocess(c->d, c->model.m) || store_labels(c->d, c->model.m))
+    return VQ_ERR;
+  c->loaded = now_seconds();
+  if (run_pipeline(c)) return VQ_ERR;
+  c->lowered = now_seconds();
+  if (emit(c)) return VQ_ERR;
+  c->emitted = now_seconds();
+  return VQ_OK;
+}
+
+static int print_pipeline(driver *d) {
+  vq_pipeline *p;
+  vq_status s = make_pipeline(d, &p);
+  vq_strbuf text = {0};
+  if (!s) {
+    vq_pipeline_print(&text, p);
+    puts(vq_strbuf_z(&text));
+  }
+  if (p) vq_pipeline_destroy(p);
+  vq_strbuf_release(&text);
+  return exit_code(s);
+}
+
+int do_compile(driver *d) {
+  const options *o = &d->opt;
+  if (opt_given(o, OPT_print_pipeline)) return print_pipeline(d);
+  if (o->n_file == 0) return usage_error(d, "no model to compile");
+  if (o->n_file > 1)
+    return usage_error(d, "one model at a time, found '%s' and '%s'", o->file[0],
+                       o->file[1]);
+  if (!opt_given(o, OPT_output)) return usage_error(d, "no output: give -o FILE");
+  const char *out = opt_text(o, OPT_output);
+  compilation c = {.d = d, .input = o->file[0],
+                   .output = strcmp(out, "-") == 0 ? "/dev/stdout" : out};
+  vq_status s = compile(&c);
+  if (!s && opt_given(o, OPT_time_passes)) print_times(&c);
+  if (!s && opt_given(o, OPT_stats)) print_stats(&c);
+  if (!s) print_summary(&c);
+  vq_pass_report_release(&c.report);
+  loaded_release(&c.model);
+  if (c.pipeline) vq_pipeline_destroy(c.pipeline);
+  return exit_code(s);
+}

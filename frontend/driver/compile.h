@@ -1,0 +1,22 @@
+// The pieces of compiling that other commands use too.
+#ifndef VQ_DRIVER_COMPILE_H
+#define VQ_DRIVER_COMPILE_H
+
+#include "driver.h"
+#include "vq/ir.h"
+
+// Runs -O1 on a module that is to be executed in process; a vq_lower_fn whose
+// `user` is the driver.
+VQ_NODISCARD vq_status lower_for_jit(void *user, vq_module *m, vq_diag *diag);
+
+// Parameters and multiply-accumulates of a module (of one whole batch).
+typedef struct model_size {
+  int64_t n_op, n_param, param_bytes, macs, batch;
+} model_size;
+model_size measure_module(const vq_module *m);
+
+// "5.7 M", "1.26 G"
+void add_count(vq_strbuf *out, double n);
+void add_bytes(vq_strbuf *out, double n);
+
+#endif

@@ -1,0 +1,199 @@
+// vitqc eval: accuracy, and agreement with another model.
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "json.h"
+#include "labels.h"
+#include "source.h"
+
+enum { CHUNK = 16 };  // samples between two looks at the progress bar
+
+typedef struct evaluation {
+  driver *d;
+  machine m, other;
+  bool has_other;
+  source s;
+  int64_t *label;  // NULL: none given
+  int64_t n, n_top1, n_top5, n_agree;
+  double cosine_sum, cosine_min, max_diff;
+} evaluation;
+
+// ---- one sample -----------------------------------------------------------------
+
+// How many classes come before `label` when sorted by falling score, ties by
+// class number. A score that is not a number comes last.
+static int64_t rank_of(const float *y, int64_t n, int64_t label) {
+  int64_t rank = 0;
+  if (isnan(y[label])) return n;
+  for (int64_t i = 0; i < n; i++)
+    rank += y[i] > y[label] || (y[i] == y[label] && i < label);
+  return rank;
+}
+
+static int64_t best_class(const float *y, int64_t n) {
+  int64_t best = 0;
+  for (int64_t i = 1; i < n; i++)
+    if (y[i] > y[best] || isnan(y[best])) best = i;
+  return best;
+}
+
+static double cosine(const float *a, const float *b, int64_t n) {
+  double ab = 0, aa = 0, bb = 0;
+  for (int64_t i = 0; i < n; i++) {
+    ab += (double)a[i] * (double)b[i];
+    aa += (double)a[i] * (double)a[i];
+    bb += (double)b[i] * (double)b[i];
+  }
+  if (aa == 0 && bb == 0) return 1;
+  return aa == 0 || bb == 0 ? 0 : ab / (sqrt(aa) * sqrt(bb));
+}
+
+// The comparisons are written so that a NaN counts as the worst.
+static void compare(evaluation *e, const float *y, const float *z) {
+  int64_t n = e->m.out_count;
+  double c = cosine(y, z, n);
+  e->n_agree += best_class(y, n) == best_class(z, n);
+  e->cosine_sum += c;
+  if (!(c >= e->cosine_min)) e->cosine_min = c;
+  for (int64_t i = 0; i < n; i++) {
+    double diff = fabs((double)y[i] - (double)z[i]);
+    if (!(diff <= e->max_diff)) e->max_diff = diff;
+  }
+}
+
+// ---- all samples ----------------------------------------------------------------
+
+static void show_progress(const evaluation *e, bool last) {
+  enum { BAR = 40 };
+  if (!e->d->terminal || opt_given(&e->d->opt, OPT_quiet)) return;
+  int filled = (int)(e->n * BAR / (e->s.n ? e->s.n : 1));
+  char bar[BAR + 1];
+  memset(bar, '.', BAR);
+  memset(bar, '#', (size_t)filled);
+  bar[BAR] = '\0';
+  fprintf(stderr, "\r[%s] %" PRId64 "/%" PRId64, bar, e->n, e->s.n);
+  if (last) fprintf(stderr, "\r%*s\r", BAR + 48, "");
+  fflush(stderr);
+}
+
+static vq_status run_chunk(evaluation *e, int64_t k, float *x, float *y,
+                           float *z) {
+  int64_t n_in = e->m.in_count, n_out = e->m.out_count;
+  for (int64_t i = 0; i < k; i++)
+    if (source_load(&e->s, e->n + i, x + i * n_in)) return VQ_ERR;
+  if (machine_run(&e->m, k, x, y)) return VQ_ERR;
+  if (e->has_other && machine_run(&e->other, k, x, z)) return VQ_ERR;
+  for (int64_t i = 0; i < k; i++) {
+    if (e->label) {
+      int64_t rank = rank_of(y + i * n_out, n_out, e->label[e->n + i]);
+      e->n_top1 += rank < 1;
+      e->n_top5 += rank < 5;
+    }
+    if (e->has_other) compare(e, y + i * n_out, z + i * n_out);
+  }
+  e->n += k;
+  return VQ_OK;
+}
+
+static vq_status run_all(evaluation *e) {
+  int64_t chunk = e->m.batch > CHUNK ? e->m.batch : CHUNK;
+  size_t n_in = (size_t)(chunk * e->m.in_count);
+  size_t n_out = (size_t)(chunk * e->m.out_count);
+  float *x = malloc((n_in + 2 * n_out) * sizeof *x);
+  if (!x) vq_oom((n_in + 2 * n_out) * sizeof *x);
+  vq_status s = VQ_OK;
+  while (e->n < e->s.n && !s) {
+    int64_t left = e->s.n - e->n;
+    s = run_chunk(e, left < chunk ? left : chunk, x, x + n_in, x + n_in + n_out);
+    show_progress(e, s != VQ_OK || e->n == e->s.n);
+  }
+  free(x);
+  return s;
+}
+
+static vq_status open_other(evaluation *e) {
+  const char *path = opt_text(&e->d->opt, OPT_against);
+  if (!path) return VQ_OK;
+  if (machine_open_any(e->d, path, &e->other)) return VQ_ERR;
+  e->has_other = true;
+  if (e->other.in_count == e->m.in_count && e->other.out_count == e->m.out_count)
+    return VQ_OK;
+  return vq_error(&e->d->diag, VQ_E_shape, at_path(e->d, path),
+                  "a sample has %" PRId64 " inputs and %" PRId64 " outputs, in "
+                  "'%s' it has %" PRId64 " and %" PRId64, e->other.in_count,
+                  e->other.out_count, e->m.path, e->m.in_count, e->m.out_count);
+}
+
+// ---- results --------------------------------------------------------------------
+
+static double share(int64_t part, int64_t whole) {
+  return whole ? (double)part / (double)whole : 0;
+}
+
+static void print_share(const char *what, int64_t part, int64_t whole) {
+  printf("%-11s %.2f %% (%" PRId64 " of %" PRId64 ")\n", what,
+         100 * share(part, whole), part, whole);
+}
+
+static void print_result(const evaluation *e) {
+  if (e->label) {
+    print_share("top-1", e->n_top1, e->n);
+    print_share("top-5", e->n_top5, e->n);
+  }
+  if (!e->has_other) return;
+  print_share("agreement", e->n_agree, e->n);
+  printf("%-11s mean %.6f, worst %.6f\n", "cosine",
+         e->n ? e->cosine_sum / (double)e->n : 1, e->cosine_min);
+  printf("%-11s %.3g at most\n", "difference", e->max_diff);
+}
+
+static vq_status write_json(const evaluation *e) {
+  const char *path = opt_text(&e->d->opt, OPT_json);
+  if (!path) return VQ_OK;
+  json j = {0};
+  json_begin(&j, NULL);
+  json_int(&j, "n", e->n);
+  if (e->label) {
+    json_number(&j, "top1", share(e->n_top1, e->n));
+    json_number(&j, "top5", share(e->n_top5, e->n));
+  }
+  if (e->has_other) {
+    json_number(&j, "agreement", share(e->n_agree, e->n));
+    json_number(&j, "cosine_mean", e->n ? e->cosine_sum / (double)e->n : 1);
+    json_number(&j, "cosine_min", e->cosine_min);
+    json_number(&j, "max_abs_diff", e->max_diff);
+  }
+  json_end(&j);
+  return json_write(&j, path, &e->d->diag);
+}
+
+static vq_status evaluate(evaluation *e) {
+  driver *d = e->d;
+  const options *o = &d->opt;
+  const char *labels = opt_text(o, OPT_labels);
+  if (machine_open(d, o->file[0], &e->m)) return VQ_ERR;
+  if (source_open(d, &e->m, opt_text(o, OPT_images), &e->s)) return VQ_ERR;
+  if (labels && labels_read(d, labels, &e->s, e->m.out_count, &e->label))
+    return VQ_ERR;
+  if (open_other(e) || run_all(e)) return VQ_ERR;
+  print_result(e);
+  return write_json(e);
+}
+
+int do_eval(driver *d) {
+  const options *o = &d->opt;
+  if (o->n_file != 1)
+    return usage_error(d, "expected one model to evaluate, found %u", o->n_file);
+  if (!opt_given(o, OPT_images)) return usage_error(d, "--images is missing");
+  if (!opt_given(o, OPT_labels) && !opt_given(o, OPT_against))
+    return usage_error(d, "nothing to compare with: give --labels, --against or "
+                       "both");
+  evaluation e = {.d = d, .cosine_min = 1};
+  vq_status s = evaluate(&e);
+  free(e.label);
+  source_close(&e.s);
+  machine_close(&e.other);
+  machine_close(&e.m);
+  return exit_code(s);
+}

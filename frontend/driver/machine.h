@@ -1,0 +1,43 @@
+// Something that computes outputs from inputs: a compiled model, or a model
+// file executed in process.
+#ifndef VQ_DRIVER_MACHINE_H
+#define VQ_DRIVER_MACHINE_H
+
+#include "driver.h"
+#include "load.h"
+#include "vitq.h"
+#include "vq/exec.h"
+
+// Release with machine_close. Exactly one of `handle` and `program` is set.
+typedef struct machine {
+  const char *path;
+  driver *d;
+  vitq_handle *handle;
+  const vitq_model *model;
+  vitq_pool *pool;  // NULL: one thread
+  void *workspace;
+  loaded source;
+  vq_exec *exec;
+  vq_program *program;
+  int64_t batch, in_count, out_count;  // elements of one sample
+  int64_t dim[VQ_MAX_RANK];            // shape of the input, dim[0] = batch
+  unsigned rank;
+} machine;
+
+// Opens a compiled model with one float input and float outputs; the first
+// output is the one that commands look at. Uses --threads and --variant.
+VQ_NODISCARD vq_status machine_open(driver *d, const char *path, machine *out);
+
+// The same, but ONNX models and IR text are accepted too and run in process.
+VQ_NODISCARD vq_status machine_open_any(driver *d, const char *path,
+                                        machine *out);
+void machine_close(machine *m);
+
+// in: n * in_count floats; out: n * out_count floats, the first output only.
+VQ_NODISCARD vq_status machine_run(machine *m, int64_t n, const float *in,
+                                   float *out);
+
+// "x86-64-v4", or the name of the executor.
+const char *machine_variant(const machine *m);
+
+#endif
