@@ -1,0 +1,110 @@
+// layer_norm over the last dimension, and its elementwise epilogue.
+//
+// A task is a few rows. Each row is swept three times from the nearest cache:
+// sum, sum of squared differences, result. The two-pass variance costs a sweep
+// and loses no digits when the mean is large.
+#include "chain.h"
+#include "elt.h"
+#include "loop.h"
+#include "vmath.h"
+
+#define TASK_ROWS 8
+
+bool match_norm(const vq_func *kernel, vq_kernel_plan *plan);
+vq_status emit_norm(vq_emit *e);
+
+typedef struct norm {
+  vq_chain chain;
+  const vq_value *x, *gamma, *beta;
+  float eps;
+  // while emitting
+  LLVMValueRef row, base;        // number of the row, its first element
+  LLVMValueRef mean, inv_sigma;  // scalars
+} norm;
+
+static bool describe(const vq_func *kernel, norm *p) {
+  const vq_op *op = kernel->first;
+  memset(p, 0, sizeof *p);
+  if (op->code != VQ_OP_layer_norm || !vq_chain_match(kernel, op, &p->chain))
+    return false;
+  p->x = vq_in(op, 0), p->gamma = vq_in_opt(op, 1), p->beta = vq_in_opt(op, 2);
+  p->eps = VQ_ATTRS(op, layer_norm)->eps;
+  for (unsigned i = 0; i < op->n_in; i++)
+    if (vq_in(op, i)->kind != VQ_VALUE_ARG) return false;
+  return true;
+}
+
+bool match_norm(const vq_func *kernel, vq_kernel_plan *plan) {
+  norm p;
+  if (!describe(kernel, &p)) return false;
+  plan->n_task = (p.chain.rows + TASK_ROWS - 1) / TASK_ROWS;
+  return true;
+}
+
+static LLVMValueRef load_x(const vq_emit *e, const norm *p, LLVMValueRef col,
+                           unsigned lanes, unsigned n) {
+  return vq_elt_load(e, VQ_f32, vq_arg_ptr(e, p->x), vq_add(e, p->base, col),
+                     lanes, n);
+}
+
+static void sum_step(const vq_emit *e, void *user, LLVMValueRef col,
+                     unsigned lanes, unsigned n, LLVMValueRef *v) {
+  v[0] = LLVMBuildFAdd(e->b, v[0], load_x(e, user, col, lanes, n), "");
+}
+
+static LLVMValueRef centred(const vq_emit *e, const norm *p, LLVMValueRef col,
+                            unsigned lanes, unsigned n) {
+  return LLVMBuildFSub(e->b, load_x(e, p, col, lanes, n),
+                       vq_splat(e, p->mean, lanes), "");
+}
+
+static void square_step(const vq_emit *e, void *user, LLVMValueRef col,
+                        unsigned lanes, unsigned n, LLVMValueRef *v) {
+  LLVMValueRef d = centred(e, user, col, lanes, n);
+  if (n < lanes)
+    d = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), d,
+                        LLVMConstNull(LLVMTypeOf(d)), "");
+  v[0] = vq_fma(e, d, d, v[0]);
+}
+
+static void result_step(const vq_emit *e, void *user, LLVMValueRef col,
+                        unsigned lanes, unsigned n, LLVMValueRef *v) {
+  const norm *p = user;
+  (void)v;
+  LLVMValueRef y = LLVMBuildFMul(e->b, centred(e, p, col, lanes, n),
+                                 vq_splat(e, p->inv_sigma, lanes), "");
+  if (p->gamma) {
+    LLVMValueRef g = vq_elt_load(e, VQ_f32, vq_arg_ptr(e, p->gamma), col, lanes, n);
+    if (p->beta)
+      y = vq_fma(e, y, g, vq_elt_load(e, VQ_f32, vq_arg_ptr(e, p->beta), col,
+                                      lanes, n));
+    else
+      y = LLVMBuildFMul(e->b, y, g, "");
+  }
+  vq_chain_store(e, &p->chain, y, p->row, col, lanes, n);
+}
+
+vq_status emit_norm(vq_emit *e) {
+  norm p;
+  if (!describe(e->kernel, &p)) VQ_BUG("norm does not take this kernel");
+  int64_t cols = p.chain.cols;
+  unsigned lanes = vq_f32_lanes(e->target);
+  LLVMTypeRef type = vq_vec_type(e->f32, lanes);
+  LLVMValueRef count = vq_kf32(e, (float)cols), one = vq_kf32(e, 1);
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_mulk(e, e->begin, TASK_ROWS),
+                vq_min64(e, vq_mulk(e, e->end, TASK_ROWS),
+                         vq_k64(e, p.chain.rows)), 1, 0, NULL);
+  p.row = l.i, p.base = vq_mulk(e, l.i, cols);
+  LLVMValueRef sum = LLVMConstNull(type), square = sum;
+  vq_row_each(e, cols, lanes, sum_step, &p, 1, &sum);
+  p.mean = LLVMBuildFDiv(e->b, vq_reduce(e, sum, vq_combine_add), count, "");
+  vq_row_each(e, cols, lanes, square_step, &p, 1, &square);
+  LLVMValueRef var =
+      LLVMBuildFDiv(e->b, vq_reduce(e, square, vq_combine_add), count, "");
+  var = LLVMBuildFAdd(e->b, var, vq_kf32(e, p.eps), "");
+  p.inv_sigma = LLVMBuildFDiv(e->b, one, vq_vsqrt(e, var), "");
+  vq_row_each(e, cols, lanes, result_step, &p, 0, NULL);
+  vq_loop_end(e, &l);
+  return VQ_OK;
+}
