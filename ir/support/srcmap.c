@@ -20,6 +20,7 @@ static vq_loc intern_loc(vq_ctx *ctx, vq_loc_info info) {
         vq_arena_copy(&ctx->arena, &key, sizeof key, _Alignof(loc_key));
     *vq_map_put(&ctx->locs, (vq_str){kept, sizeof key}) = (void *)id;
   }
+  ctx->loc.p[id - 1].line = info.line;  // the older text may be gone
   return (vq_loc){(uint32_t)id};
 }
 
