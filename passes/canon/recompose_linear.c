@@ -16,9 +16,12 @@ static vq_value *transposed(vq_rw *rw, vq_value *w, int64_t rows,
   const char *from = vq_const_bytes(vq_const_of(w));
   if (!from) return NULL;
   float *to = vq_arena_alloc(&rw->module->arena, (size_t)vq_type_bytes(t), 64);
-  for (int64_t i = 0; i < cols; i++)
-    for (int64_t j = 0; j < rows; j++)
-      memcpy(&to[i * rows + j], from + 4 * (j * cols + i), 4);
+  enum { TILE = 16 };  // a cache line of floats each way
+  for (int64_t j0 = 0; j0 < rows; j0 += TILE)
+    for (int64_t i0 = 0; i0 < cols; i0 += TILE)
+      for (int64_t i = i0; i < cols && i < i0 + TILE; i++)
+        for (int64_t j = j0; j < rows && j < j0 + TILE; j++)
+          memcpy(&to[i * rows + j], from + 4 * (j * cols + i), 4);
   return *slot = &vq_const_new(rw->module, w->name, t, to)->value;
 }
 
