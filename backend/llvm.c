@@ -104,8 +104,8 @@ vq_status vq_llvm_optimize(vq_llvm *l) {
   LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
   LLVMPassBuilderOptionsSetLoopVectorization(o, 1);
   LLVMPassBuilderOptionsSetLoopInterleaving(o, 1);
-  LLVMPassBuilderOptionsSetSLPVectorization(o, 1);
-  LLVMPassBuilderOptionsSetLoopUnrolling(o, 1);
+  LLVMPassBuilderOptionsSetSLPVectorization(o, 0);
+  LLVMPassBuilderOptionsSetLoopUnrolling(o, 0);
   uint32_t errors = l->diag->n_error;
   LLVMErrorRef err = LLVMRunPasses(l->mod, "default<O2>", l->tm, o);
   LLVMDisposePassBuilderOptions(o);
