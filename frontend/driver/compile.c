@@ -63,7 +63,7 @@ static vq_status make_pipeline(driver *d, vq_pipeline **out) {
   *out = NULL;
   if (choose_pipeline(d, &text)) return VQ_ERR;
   if (vq_pipeline_parse(d->ctx, vq_str_of(text), &d->diag, out)) return VQ_ERR;
-  unsigned first = 0, last = vq_pipeline_length(*out), at;
+  unsigned first = 0, last = vq_pipeline_length(*out), at = 0;
   if (opt_given(&d->opt, OPT_start_after)) {
     if (find_pass(d, *out, OPT_start_after, &at)) return VQ_ERR;
     first = at + 1;
@@ -136,7 +136,8 @@ static vq_status emit_ir(compilation *c) {
   vq_strbuf text = {0}, side = {0}, temp = {0};
   vq_blob_writer *blobs = NULL;
   vq_status s;
-  if (strcmp(c->output, "/dev/stdout") == 0) {
+  bool to_stdout = strcmp(c->output, "-") == 0;
+  if (to_stdout) {
     flags |= VQ_PRINT_ELIDE;
   } else {
     side_path(c->output, &side);
@@ -152,7 +153,8 @@ static vq_status emit_ir(compilation *c) {
   if (blobs && s) vq_blob_abort(blobs);
   if (blobs && !s) s = vq_blob_commit(blobs);
   if (temp.p) temporary_drop(temp.p);
-  if (!s) s = out_write(c->output, text.p, text.n, &d->diag);
+  if (!s && to_stdout) fputs(vq_strbuf_z(&text), stdout);
+  if (!s && !to_stdout) s = out_write(c->output, text.p, text.n, &d->diag);
   vq_strbuf_release(&temp);
   vq_strbuf_release(&side);
   vq_strbuf_release(&text);
@@ -344,9 +346,10 @@ int do_compile(driver *d) {
     return usage_error(d, "one model at a time, found '%s' and '%s'", o->file[0],
                        o->file[1]);
   if (!opt_given(o, OPT_output)) return usage_error(d, "no output: give -o FILE");
-  const char *out = opt_text(o, OPT_output);
   compilation c = {.d = d, .input = o->file[0],
-                   .output = strcmp(out, "-") == 0 ? "/dev/stdout" : out};
+                   .output = opt_text(o, OPT_output)};
+  if (strcmp(c.output, "-") == 0 && strcmp(opt_text(o, OPT_emit), "ir") != 0)
+    return usage_error(d, "only --emit=ir can go to standard output");
   vq_status s = compile(&c);
   if (!s && opt_given(o, OPT_time_passes)) print_times(&c);
   if (!s && opt_given(o, OPT_stats)) print_stats(&c);
