@@ -42,13 +42,15 @@ vq_status vq_output_open(vq_output *o, const char *path,
                          const vq_backend_options *opt, vq_diag *diag) {
   *o = (vq_output){.path = path, .fd = -1, .opt = opt, .diag = diag};
   struct stat st;
-  bool exists = stat(path, &st) == 0;
+  // A link such as /dev/stdout must be written through, not replaced.
+  bool exists = lstat(path, &st) == 0;
   if (exists && S_ISDIR(st.st_mode)) {
     errno = EISDIR;
     return fail(o, "write");
   }
   o->direct = exists && !S_ISREG(st.st_mode);
-  o->fd = o->direct ? open(path, O_WRONLY | O_CLOEXEC) : open_temp(o);
+  o->fd = o->direct ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)
+                    : open_temp(o);
   if (o->fd < 0) return fail(o, "create");
   if (o->temp) tell(o, true);
   return VQ_OK;

@@ -171,7 +171,7 @@ static vq_status write_json(const evaluation *e) {
 static vq_status evaluate(evaluation *e) {
   driver *d = e->d;
   const options *o = &d->opt;
-  const char *labels = opt_text(o, OPT_labels);
+  const char *labels = opt_text(o, OPT_truth);
   if (machine_open(d, o->file[0], &e->m)) return VQ_ERR;
   if (source_open(d, &e->m, opt_text(o, OPT_images), &e->s)) return VQ_ERR;
   if (labels && labels_read(d, labels, &e->s, e->m.out_count, &e->label))
@@ -186,7 +186,7 @@ int do_eval(driver *d) {
   if (o->n_file != 1)
     return usage_error(d, "expected one model to evaluate, found %u", o->n_file);
   if (!opt_given(o, OPT_images)) return usage_error(d, "--images is missing");
-  if (!opt_given(o, OPT_labels) && !opt_given(o, OPT_against))
+  if (!opt_given(o, OPT_truth) && !opt_given(o, OPT_against))
     return usage_error(d, "nothing to compare with: give --labels, --against or "
                        "both");
   evaluation e = {.d = d, .cosine_min = 1};

@@ -24,19 +24,18 @@ static void add_spelling(vq_strbuf *out, const opt_row *r) {
 
 // Adds `text` from column `at`, broken into lines that start at TEXT_COLUMN.
 static void add_wrapped(vq_strbuf *out, const char *text, size_t at) {
-  while (*text) {
+  for (bool first = true; *text; first = false) {
     size_t n = strcspn(text, " ");
-    if (at + n > WIDTH && at > TEXT_COLUMN) {
+    if (!first && at + 1 + n > WIDTH) {
       vq_strbuf_printf(out, "\n%*s", TEXT_COLUMN, "");
       at = TEXT_COLUMN;
+    } else if (!first) {
+      vq_strbuf_putc(out, ' ');
+      at++;
     }
     vq_strbuf_add(out, text, n);
     at += n;
-    text += n;
-    if (*text != ' ') break;
-    text++;
-    vq_strbuf_putc(out, ' ');
-    at++;
+    text += n + (text[n] == ' ');
   }
 }
 

@@ -4,7 +4,7 @@
 
 #include "source.h"
 
-// Reads --labels for the samples of `s` into a new array of s->n class
+// Reads the labels file `path` for the samples of `s` into a new array of s->n class
 // numbers (free it). A text file has a line 'picture class' for each picture,
 // in any order, or one class number a line; a .npy file has integers in the
 // order of the samples. Every class lies below `n_class`.

@@ -64,14 +64,14 @@ static vq_status run_source(run *r, const source *s) {
     st = source_load(s, i, x);
     if (!st) st = machine_run(&r->m, 1, x, y);
     if (st) break;
-    if (!opt_given(&r->d->opt, OPT_output) || opt_given(&r->d->opt, OPT_top)) {
+    if (!opt_given(&r->d->opt, OPT_array) || opt_given(&r->d->opt, OPT_top)) {
       vq_strbuf name = {0};
       source_name(s, i, &name);
       printf("%s\n", vq_strbuf_z(&name));
       vq_strbuf_release(&name);
       print_classes(r, y);
     }
-    if (!opt_given(&r->d->opt, OPT_output)) continue;
+    if (!opt_given(&r->d->opt, OPT_array)) continue;
     vq_vec_reserve(&r->all, r->all.n + n_out);
     memcpy(r->all.p + r->all.n, y, n_out * sizeof *y);
     r->all.n += n_out;
@@ -90,7 +90,7 @@ static vq_status write_outputs(run *r) {
   vq_npy_header(&header, VQ_f32, t->rank ? t->rank : 1, dim);
   out_file o;
   vq_status s =
-      out_open(&o, opt_text(&r->d->opt, OPT_output), &r->d->diag);
+      out_open(&o, opt_text(&r->d->opt, OPT_array), &r->d->diag);
   if (!s) {
     fwrite(header.p, 1, header.n, o.file);
     if (r->all.n) fwrite(r->all.p, sizeof(float), r->all.n, o.file);
@@ -114,7 +114,7 @@ int do_run(driver *d) {
     s = run_source(&r, &in);
     source_close(&in);
   }
-  if (!s && opt_given(o, OPT_output)) s = write_outputs(&r);
+  if (!s && opt_given(o, OPT_array)) s = write_outputs(&r);
   machine_close(&r.m);
   vq_vec_release(&r.all);
   return exit_code(s);

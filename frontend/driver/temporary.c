@@ -56,10 +56,10 @@ static vq_status fail(out_file *o, const char *what) {
   return vq_error(o->diag, VQ_E_io, loc, "cannot %s: %s", what, strerror(code));
 }
 
-// Pipes and devices are written in place.
+// Pipes, devices and links are written in place: renaming would replace them.
 static bool is_special(const char *path) {
   struct stat st;
-  return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+  return lstat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
 static int open_temp(out_file *o) {
@@ -85,7 +85,9 @@ vq_status out_open(out_file *o, const char *path, vq_diag *diag) {
     errno = EISDIR;
     return fail(o, "write");
   }
-  int fd = is_special(path) ? open(path, O_WRONLY | O_CLOEXEC) : open_temp(o);
+  int fd = is_special(path)
+               ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)
+               : open_temp(o);
   if (fd < 0) return fail(o, "create");
   o->file = fdopen(fd, "wb");
   if (o->file) return VQ_OK;
