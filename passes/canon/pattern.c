@@ -8,7 +8,9 @@ vq_op *vq_def(const vq_value *v, vq_opcode code) {
 bool vq_near(double a, double b) { return fabs(a - b) <= 1e-4 * fabs(b); }
 
 bool vq_is_row(vq_value *v, int64_t n) {
-  if (!vq_const_of(v) || v->type->dtype != VQ_f32 || v->type->q) return false;
+  vq_const *c = vq_const_of(v);
+  if (!c || c->init == VQ_INIT_MISSING) return false;
+  if (v->type->dtype != VQ_f32 || v->type->q) return false;
   int64_t count = vq_type_count(v->type);
   if (count == 1) return true;
   return count == n && v->type->dim[v->type->rank - 1] == n;

@@ -4,7 +4,7 @@
 // two rounds: the first finds every pattern, the second, once attention owns
 // its scale, folds remaining constant factors into linears. See
 // docs/recompose.md for the patterns and the canonical form.
-#include "canon/recompose.h"
+#include "canon/rewriter.h"
 
 #include "passes.h"
 #include "vq/recompose.h"

@@ -7,7 +7,7 @@
 // are cut from, again collecting scalar factors, so how heads were split does
 // not matter: the maps are re-read as token-major [B, N, heads * d] and spelled
 // canonically, which for a packed linear is one slice.
-#include "canon/recompose.h"
+#include "canon/rewriter.h"
 
 #define MAX_TERMS 4
 
@@ -76,7 +76,9 @@ static bool same_last_two(const vq_type *a, const vq_type *b) {
 }
 
 static bool add_term(scores *s, term t) {
-  if (s->n_term == MAX_TERMS || t.c->type->q) return false;
+  if (s->n_term == MAX_TERMS || t.c->type->q ||
+      !vq_const_bytes(vq_const_of(t.c)))
+    return false;
   s->term[s->n_term++] = t;
   return true;
 }
@@ -210,6 +212,12 @@ static int64_t batch_period(const scores *s, int64_t batch, int64_t heads) {
   return batch;
 }
 
+static bool heads_read_alike(const scores *s, int64_t batch, int64_t heads) {
+  for (int64_t i = 0; i < batch * heads; i++)
+    if (!same_terms(s, i, i / heads * heads)) return false;
+  return true;
+}
+
 // The smallest divisor p of `n` such that the n blocks at `data` repeat.
 static int64_t data_period(const float *data, int64_t n, int64_t block) {
   for (int64_t p = 1; p < n; p++)
@@ -237,11 +245,14 @@ static bool make_bias(vq_rw *rw, const scores *s, const shape *g,
                       vq_value **out) {
   *out = NULL;
   if (s->n_term == 0) return true;
+  const int64_t max_count = INT64_C(1) << 26;  // 256 MiB
   int64_t block = g->n * g->m, batch = batch_period(s, g->batch, g->heads);
-  int64_t count = batch * g->heads * block, heads = g->heads;
+  int64_t heads = heads_read_alike(s, batch, g->heads) ? 1 : g->heads;
+  if (block > max_count / (batch * heads)) return false;
+  int64_t count = batch * heads * block, step = g->heads / heads;
   float *data = VQ_NEW_N(rw->pc->temp, float, (size_t)count);
   for (int64_t i = 0; i < batch * heads; i++)
-    add_terms(s, i, g->n, g->m, data + i * block);
+    add_terms(s, i * step, g->n, g->m, data + i * block);
   bool zero = true;
   for (int64_t i = 0; i < count; i += g->m) {
     bool open = false;
@@ -341,7 +352,8 @@ bool vq_rule_attention(vq_rw *rw, vq_op *op) {
   shape g;
   vq_value *in[4];
   vq_op *p = probabilities(vq_in(op, 0));
-  if (!p || !read_scores(vq_in(p, 0), &s)) return false;
+  if (!p || !read_scores(vq_in(p, 0), &s) || !isfinite((float)s.scale))
+    return false;
   if (lead_count(op->out[0].type) != lead_count(s.product->out[0].type) ||
       !read_operands(s.product, op, e, &g) || !make_bias(rw, &s, &g, &in[3]))
     return false;

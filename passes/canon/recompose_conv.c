@@ -1,5 +1,5 @@
 // Convolutions that are matrix products: patch embedding and 1x1.
-#include "canon/recompose.h"
+#include "canon/rewriter.h"
 
 static bool all_are(const vq_ints *v, int64_t want) {
   for (unsigned i = 0; i < v->n; i++)

@@ -3,7 +3,7 @@
 // The factors may be multiplied in any order and grouping, the constants may
 // sit anywhere: the product is checked as a product and arguments as
 // polynomials in x, so no spelling is listed here.
-#include "canon/recompose.h"
+#include "canon/rewriter.h"
 
 #define MAX_FACTORS 12
 

@@ -1,5 +1,5 @@
 // linear from matmul by a constant, and what folds into its weight and bias.
-#include "canon/recompose.h"
+#include "canon/rewriter.h"
 
 // The constant [rows, cols] transposed; one copy however many ops ask.
 static vq_value *transposed(vq_rw *rw, vq_value *w, int64_t rows,

@@ -7,7 +7,7 @@
 // (the sequence-first layout of nn.MultiheadAttention), sink below ops that
 // work along the last dimension; there they meet their inverse or the head
 // split of attention. Splitting permutations (window partitions) stay.
-#include "canon/recompose.h"
+#include "canon/rewriter.h"
 
 #define MAX_CHAIN 24
 

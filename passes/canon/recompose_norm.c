@@ -4,7 +4,7 @@
 // dimension. Accepted: the square as pow or mul, the division as div, as mul by
 // a reciprocal, or as a power of -1/2; the centered value computed once or
 // twice. Scale and shift are absorbed as they come.
-#include "canon/recompose.h"
+#include "canon/rewriter.h"
 
 static bool over_last(const vq_ints *axes, bool keep, const vq_value *x) {
   return keep && axes->n == 1 && axes->p[0] == x->type->rank - 1;
@@ -77,7 +77,7 @@ bool vq_rule_layer_norm(vq_rw *rw, vq_op *op) {
       if (x && reciprocal_deviation(vq_in(op, 1 - i), &eps) != x) x = NULL;
     }
   }
-  if (!x || x->type != op->out[0].type) return false;
+  if (!x || x->type != op->out[0].type || !(eps >= 0 && eps < 1)) return false;
   vq_attrs_layer_norm a = vq_default_layer_norm();
   a.eps = (float)eps;
   return vq_rw_replace(rw, op, vq_rw_build(rw, VQ_OP_layer_norm, &x, 1, &a),

@@ -3,7 +3,7 @@
 // However an exporter cuts q, k and v (three linears, one with interleaved
 // heads, one in another order), each is a selection of output rows of a linear
 // over the same input. The rows are gathered into one weight, q then k then v.
-#include "canon/recompose.h"
+#include "canon/rewriter.h"
 
 typedef struct part {
   vq_op *lin;
@@ -17,10 +17,11 @@ static bool read_part(vq_rw *rw, vq_value *v, part *p) {
   vq_value *root = vq_view_root(v, &view);
   p->lin = root ? vq_def(root, VQ_OP_linear) : NULL;
   if (!p->lin || view.rank != 3) return false;
-  if (!vq_str_is(VQ_ATTRS(p->lin, linear)->layout, "oi") ||
-      !vq_const_of(vq_in(p->lin, 1)) ||
-      (p->lin->n_in > 2 && !vq_const_of(vq_in(p->lin, 2))))
-    return false;
+  if (!vq_str_is(VQ_ATTRS(p->lin, linear)->layout, "oi")) return false;
+  for (unsigned i = 1; i < p->lin->n_in; i++) {
+    vq_const *c = vq_const_of(vq_in(p->lin, i));
+    if (!c || !vq_const_bytes(c)) return false;
+  }
   const vq_type *t = root->type;
   int64_t n_out = t->dim[t->rank - 1], n_pos = vq_type_count(t) / n_out;
   const int64_t flat[] = {view.dim[0] * view.dim[1], view.dim[2]};

@@ -1,5 +1,5 @@
 // Reductions and slices next to movement and layer_norm.
-#include "canon/recompose.h"
+#include "canon/rewriter.h"
 
 // layer_norm of everything, of which only a few rows are read: norm those.
 bool vq_rule_hoist_slice(vq_rw *rw, vq_op *op) {

@@ -1,5 +1,5 @@
 // Building, replacing and deriving constants for the rules of recompose.
-#include "canon/recompose.h"
+#include "canon/rewriter.h"
 
 vq_value *vq_rw_build(vq_rw *rw, vq_opcode code, vq_value *const *in,
                       unsigned n_in, const void *attrs) {

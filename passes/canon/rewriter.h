@@ -1,7 +1,7 @@
 // What the rules of the recompose pass share. A rule looks at one op, the last
 // of its pattern, and either replaces it (true) or leaves everything as it was.
-#ifndef VQ_CANON_RECOMPOSE_H
-#define VQ_CANON_RECOMPOSE_H
+#ifndef VQ_CANON_REWRITER_H
+#define VQ_CANON_REWRITER_H
 
 #include "canon/pattern.h"
 #include "canon/view.h"
