@@ -6,6 +6,8 @@
 #ifndef VITQ_RT_INTERNAL_H
 #define VITQ_RT_INTERNAL_H
 
+#include <stdbool.h>
+
 #include "vitq.h"
 
 // Runs fn(ctx, t) for every t below n_thread, each t on one thread, and returns
@@ -35,6 +37,9 @@ size_t rt_workspace(const vitq_model *m, unsigned n_thread);
 
 // The first variant whose needs are met by `isa`, or NULL.
 const vitq_variant *rt_pick_variant(const vitq_model *m, uint64_t isa);
+
+// False when `path` is a shared object that lacks its end.
+bool rt_file_is_whole(const char *path);
 
 rt_team rt_pool_team(vitq_pool *pool);
 

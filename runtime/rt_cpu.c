@@ -4,8 +4,6 @@
 // CPU has the instructions (cpuid), the kernel saves the registers on a task
 // switch (xgetbv), and for AMX the process has asked for the tile state, which
 // Linux allocates only on request (arch_prctl).
-#include <stdbool.h>
-
 #include "rt.h"
 
 #if defined(__x86_64__)

@@ -12,7 +12,6 @@
 // it is short, goes through staging: kernels always see a whole batch, and the
 // missing samples are zero. Samples do not influence each other, so neither the
 // division into chunks nor the one into threads changes a result.
-#include <stdbool.h>
 #include <string.h>
 #include <time.h>
 

@@ -139,6 +139,8 @@ vitq_status vitq_open(const char *path, vitq_handle **out) {
   rt_clear_error();
   if (out) *out = NULL;
   if (!path || !out) return rt_fail(VITQ_ERR_ARGUMENT, "path or out is NULL");
+  if (!rt_file_is_whole(path))
+    return rt_fail(VITQ_ERR_OPEN, "%s: the file is cut off", path);
   void *library = load(path);
   if (!library) {
     const char *why = dlerror();
