@@ -277,7 +277,7 @@ vq_status vq_onnx_reduce(vq_ox_node *nd) {
     return VQ_ERR;
   vq_dtype dtype = nd->in[0]->type->dtype, via = dtype;
   if (dtype == VQ_bool)
-    via = VQ_i32;
+    via = VQ_u8;
   else if (code == VQ_OP_reduce_mean)
     via = VQ_f32;
   vq_ox_val *x = vq_ox_to_dtype(nd, nd->in[0], via);

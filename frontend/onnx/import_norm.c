@@ -190,6 +190,7 @@ vq_status vq_onnx_batch_norm(vq_ox_node *nd) {
                       vq_ox_op2(nd, VQ_OP_add, y, per_channel(nd, b, t)));
 }
 
+// What has size 0 stays 0.
 vq_status vq_onnx_lp_norm(vq_ox_node *nd) {
   int64_t axis = -1, p = 2;
   vq_ox_val *x = nd->in[0];
@@ -204,5 +205,7 @@ vq_status vq_onnx_lp_norm(vq_ox_node *nd) {
   size = vq_ox_reduce(nd, VQ_OP_reduce_sum, size, (vq_ints){&axis, 1}, true);
   if (p == 2)
     size = vq_ox_op1(nd, VQ_OP_sqrt, size);
+  vq_ox_val *none = vq_ox_op2(nd, VQ_OP_equal, size, vq_ox_f32(nd, 0));
+  size = vq_ox_select(nd, none, vq_ox_f32(nd, 1), size);
   return vq_ox_result(nd, 0, vq_ox_op2(nd, VQ_OP_div, x, size));
 }

@@ -84,8 +84,9 @@ static double source(const resize *r, int64_t i, int64_t in, int64_t out,
       adjust = (double)out / ((double)in * scale);
       return (double)in / 2 * (1 - adjust) + (x + 0.5) / scale - 0.5;
     case PYTORCH_HALF_PIXEL: return out > 1 ? (x + 0.5) / scale - 0.5 : 0;
-    case ALIGN_CORNERS:
-      return out > 1 ? x * (double)(in - 1) / (double)(out - 1) : 0;
+    case ALIGN_CORNERS:  // counts the part of an element that `out` drops
+      adjust = (double)in * scale - 1;
+      return out > 1 ? x * (double)(in - 1) / adjust : 0;
     case ASYMMETRIC: return x / scale;
     case N_COORDINATES: break;
   }

@@ -310,7 +310,7 @@ vq_status vq_onnx_split_to_sequence(vq_ox_node *nd) {
   int64_t step = 1;
   if (list && (vq_ox_need_const(nd, 1, "split")))
     return VQ_ERR;
-  if (list && nd->in[1]->type->rank == 0) {
+  if (list && vq_type_count(nd->in[1]->type) == 1) {
     each = true;
     keep = true;
     if (vq_ox_scalar_i64(nd, 1, "split", &step))

@@ -36,7 +36,7 @@ static vq_str param(const dimension *d) {
 static int64_t fixed(const dimension *d) {
   bool has =
       d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-  return has && d->dim_value > 0 ? d->dim_value : -1;
+  return has && d->dim_value >= 0 ? d->dim_value : -1;
 }
 
 static const Onnx__TypeProto__Tensor *tensor_of(
@@ -83,7 +83,7 @@ static vq_status apply_given(vq_ox *ox, vq_loc loc, input *in,
     return vq_error(ox->diag, VQ_E_option, loc, "shape '%s' has %u dimensions, "
                     "input '%.*s' has %u", text, n, VQ_FMT(in->name), in->rank);
   for (unsigned k = 0; k < n; k++)
-    if (in->shape && in->dim[k] > 0 && in->dim[k] != dim[k])
+    if (in->shape && in->dim[k] >= 0 && in->dim[k] != dim[k])
       return vq_error(ox->diag, VQ_E_option, loc, "shape '%s': the model fixes "
                       "dimension %u of input '%.*s' to %lld", text, k,
                       VQ_FMT(in->name), (long long)in->dim[k]);
@@ -200,6 +200,8 @@ static vq_status pin_batch(vq_ox *ox, vq_loc loc, input *in, bool shape_given) {
   if (in->rank == 0)
     return VQ_OK;
   int64_t declared = in->shape ? fixed(in->shape->dim[0]) : -1;
+  if (in->dim[0] == 0)
+    in->dim[0] = -1;  // some exporters write 0 for a batch left open
   s->batch_baked = declared > 0;
   if (in->shape)
     ox->batch_symbol = param(in->shape->dim[0]);
@@ -227,7 +229,7 @@ static vq_status unknown_dims(vq_ox *ox, vq_loc loc, const input *in) {
     vq_str name = in->shape ? param(in->shape->dim[k]) : VQ_LIT("");
     vq_strbuf_puts(&shape, k ? ", " : "");
     vq_strbuf_putc(&hint, k ? 'x' : ':');
-    if (in->dim[k] > 0) {
+    if (in->dim[k] >= 0) {
       vq_strbuf_printf(&shape, "%lld", (long long)in->dim[k]);
       vq_strbuf_printf(&hint, "%lld", (long long)in->dim[k]);
     } else {
