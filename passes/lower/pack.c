@@ -60,7 +60,7 @@ static bool is_plain(const vq_op *op) {
 
 vq_status vq_pass_pack(vq_module *m, vq_pass_ctx *pc) {
   vq_func *f = vq_module_func(m, VQ_LIT("main"));
-  vq_map done = {0};  // vq_const* -> packed vq_value*
+  vq_map done = {0};  // name of the weight -> packed vq_value*
   vq_status status = VQ_OK;
   if (!f) return VQ_OK;
   vq_each_op_safe(f, op) {
@@ -68,7 +68,7 @@ vq_status vq_pass_pack(vq_module *m, vq_pass_ctx *pc) {
     if (!w || vq_type_count(w->value.type) == 0) continue;
     vq_builder b = {f, op, op->loc, pc->diag};
     vq_value **slot =
-        (vq_value **)vq_map_put(&done, VQ_MAP_PTR_KEY(op->in[1].val));
+        (vq_value **)vq_map_put(&done, w->value.name);
     if (!*slot) *slot = pack(&b, w, pc);
     vq_value *y = *slot ? rebuild(&b, op, *slot) : NULL;
     status = y ? VQ_OK : VQ_ERR;
