@@ -62,7 +62,7 @@ START_TEST(single_bits_flipped) {
 END_TEST
 
 START_TEST(not_a_model) {
-  static const char *const rows[] = {"", "vq 1\n", "\x7f" "ELF\2\1\1", "hello",
+  static const char *const rows[] = {"", "vq 1\n", "\177ELF\2\1\1", "hello",
                                      "\x89PNG\r\n", "// text"};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     ck_assert(!vq_onnx_sniff(rows[i], strlen(rows[i])));
