@@ -40,16 +40,10 @@ void vq_image_convert(vq_image *im, uint32_t channels) {
   become(im, to);
 }
 
-// Half of the surplus, ties to even: 3 -> 2, 1 -> 0, 5 -> 2.
-static uint32_t margin(uint32_t have, uint32_t want) {
-  uint32_t surplus = have - want, half = surplus / 2;
-  return half + (surplus % 2 && half % 2);
-}
-
 void vq_image_crop(vq_image *im, uint32_t side) {
   if (im->width == side && im->height == side) return;
   vq_image to = vq_image_alloc(side, side, im->channels);
-  uint32_t left = margin(im->width, side), top = margin(im->height, side);
+  uint32_t left = (im->width - side) / 2, top = (im->height - side) / 2;
   size_t row = (size_t)side * im->channels;
   for (uint32_t y = 0; y < side; y++) {
     size_t from = ((size_t)(top + y) * im->width + left) * im->channels;

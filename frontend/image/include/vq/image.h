@@ -1,7 +1,7 @@
 // Pictures and NumPy arrays: from files to the tensors a vision model takes.
 //
-// Decoding, resizing and cropping give the same bytes as Pillow and torchvision
-// do, because that is what models were trained and measured with.
+// Decoding and resizing give the same bytes as Pillow does, because that is what
+// models were trained and measured with.
 #ifndef VQ_IMAGE_H
 #define VQ_IMAGE_H
 
@@ -45,6 +45,9 @@ void vq_image_resize(vq_image *im, uint32_t width, uint32_t height,
                      vq_interp interp);
 
 // Keeps a side x side square in the middle, in place; `side` fits the picture.
+// An odd surplus leaves the smaller margin at the left and top, as Hugging Face's
+// processors do; torchvision rounds half to even, which is one pixel off for a
+// surplus of 3, 7, 11, ...
 void vq_image_crop(vq_image *im, uint32_t side);
 
 // How a picture becomes a tensor: convert, resize, crop, then for each sample
