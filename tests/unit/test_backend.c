@@ -444,13 +444,13 @@ static const char *const programs[] = {
     "  return %y, %e\n}\n"
     "func @main(%a: tensor<5x7, f32>, %b: tensor<5x9, f32>)"
     " -> (y: tensor<5x5, f32>, e: tensor<7x5, f32>) {\n"
-    "  %y, %e = call %a, %b {callee = \"k\"} : tensor<5x5, f32>,"
+    "  %y, %e = call @k(%a, %b) : tensor<5x5, f32>,"
     " tensor<7x5, f32>\n"
     "  return %y, %e\n}\n",
     // Nibbles between ops of one kernel, an argument returned, a constant used
     // inside the kernel.
     "vq 1\nmodule \"nibbles\"\n"
-    "const @three : tensor<i4> = dense[3]\n"
+    "const @three : tensor<i4> = dense<[3]>\n"
     "kernel @k(%a: tensor<3x5, i4>) -> (tensor<3x5, i4>, tensor<3x5, i4>,"
     " tensor<3, i4>) {\n"
     "  %b = add %a, @three : tensor<3x5, i4>\n"
@@ -459,7 +459,7 @@ static const char *const programs[] = {
     "  return %c, %a, %s\n}\n"
     "func @main(%a: tensor<3x5, i4>) -> (c: tensor<3x5, i4>, a: tensor<3x5, i4>,"
     " s: tensor<3, i4>) {\n"
-    "  %c, %d, %s = call %a {callee = \"k\"} : tensor<3x5, i4>,"
+    "  %c, %d, %s = call @k(%a) : tensor<3x5, i4>,"
     " tensor<3x5, i4>, tensor<3, i4>\n"
     "  return %c, %d, %s\n}\n",
     // Empty tensors.
