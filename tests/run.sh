@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need, builds everything and runs every test: with gcc,
-# again under AddressSanitizer and UBSan, and compiles with clang as well.
+# Installs what the tests need, builds everything and runs every test: built with
+# gcc, and again with clang under AddressSanitizer and UBSan; fuzzes for a while.
 #
 #   tests/run.sh           all of it
 #   tests/run.sh quick     the release build's quick tests only
@@ -26,13 +26,27 @@ if [ "${1:-}" = quick ]; then
   exit
 fi
 
-echo "== all warnings of clang"
-CC=clang-19 cmake -S . -B build/clang -G Ninja -DVITQC_FUZZ=ON >/dev/null
-cmake --build build/clang
-
-echo "== AddressSanitizer and UBSan build"
+echo "== AddressSanitizer and UBSan build (clang), with the fuzzers"
 cmake --preset asan >/dev/null
 cmake --build --preset asan
+
+# A smoke test: inputs it finds go to a scratch corpus that is thrown away.
+fuzz() {
+  echo "== fuzzing $1 for $2 s"
+  scratch=$(mktemp -d)
+  mkdir "$scratch/corpus"
+  if ! build/asan/tests/fuzz_"$1" -max_total_time="$2" -timeout=20 \
+    -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$scratch/" \
+    "$scratch/corpus" tests/fuzz/corpus/"$1" >"$scratch/log" 2>&1; then
+    tail -n 40 "$scratch/log"
+    echo "fuzz_$1 failed; the input is in $scratch"
+    exit 1
+  fi
+  grep 'stat::number_of_executed_units' "$scratch/log"
+  rm -rf "$scratch"
+}
+fuzz onnx 60
+fuzz text 15
 
 echo "== tests under AddressSanitizer and UBSan"
 ctest --preset asan -j2 -LE "slow|data"

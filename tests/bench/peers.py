@@ -17,6 +17,7 @@ import argparse
 import ctypes
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -69,23 +70,20 @@ def openvino_runner(precision):
 
 def vitqc_runner(model, shape):
     import numpy
-    library = ctypes.CDLL(model)
-    symbol = os.path.basename(model).rsplit(".", 1)[0]
-    size = getattr(library, symbol + "_workspace_size")
-    size.restype = ctypes.c_size_t
-    run = getattr(library, symbol + "_run")
-    elements = getattr(library, symbol + "_output_bytes")
-    elements.restype = ctypes.c_size_t
+    library = ctypes.CDLL(model)  # compiled with --symbol=model
+    library.model_workspace.restype = ctypes.c_size_t
     x = input_of(shape)
-    room = numpy.zeros(size() + 64, dtype="uint8")
+    room = numpy.zeros(library.model_workspace() + 64, dtype="uint8")
     start = room.ctypes.data
     workspace = ctypes.c_void_p(start + -start % 64)
-    y = numpy.empty(elements() * shape[0] // 4, dtype="float32")
+    with open(model[:-len("so")] + "h", encoding="ascii") as header:
+        size = int(re.search(r"MODEL_OUTPUT0_BYTES (\d+)", header.read())[1])
+    y = numpy.empty(size * shape[0] // 4, dtype="float32")
     ins = (ctypes.c_void_p * 1)(x.ctypes.data)
     outs = (ctypes.c_void_p * 1)(y.ctypes.data)
 
     def once(_keep=(x, room, y)):
-        if run(ctypes.c_int64(shape[0]), ins, outs, workspace):
+        if library.model_run(ctypes.c_int64(shape[0]), ins, outs, workspace):
             sys.exit("the compiled model failed")
         return y
     return once
@@ -134,7 +132,8 @@ def ask(process, what="go"):
 def compile_model(arguments, folder):
     out = os.path.join(folder, "model.so")
     command = [arguments.vitqc, arguments.model, "-O1",
-               f"--batch={arguments.batch}", "-o", out]
+               "-q", f"--batch={arguments.batch}", "--symbol=model", "-o", out,
+               "--emit-header=" + os.path.join(folder, "model.h")]
     if arguments.cpu:
         command.append("--cpu=" + arguments.cpu)
     begin = time.perf_counter()
