@@ -20,7 +20,7 @@ typedef struct parser {
 
 static vq_loc here(parser *ps, size_t at) {
   return vq_loc_text(ps->p->ctx, VQ_LIT("pipeline"), 1, (uint32_t)at + 1,
-                     (vq_str){NULL, 0});
+                     vq_intern(ps->p->ctx, ps->text));
 }
 
 // ---- scanning -----------------------------------------------------------------

@@ -306,8 +306,11 @@ static vq_status import(vq_ox *ox) {
   if (!vq_onnx_sniff(ox->file.p, ox->file.n)) {
     vq_error(ox->diag, VQ_E_not_onnx, vq_loc_path(ox->ctx, ox->shown_path),
              "not an ONNX model: it does not start like one");
-  } else if (!vq_wire_scan(ox->diag, ox->shown_path, ox->file.p, ox->file.n,
-                           &skeleton, &info)) {
+  } else if (vq_wire_scan(ox->diag, ox->shown_path, ox->file.p, ox->file.n,
+                          &skeleton, &info)) {
+    vq_note(ox->diag, vq_loc_path(ox->ctx, ox->shown_path),
+            "the file is damaged, or not an ONNX model at all");
+  } else {
     ox->model = onnx__model_proto__unpack(
         NULL, skeleton.n, (const uint8_t *)vq_strbuf_z(&skeleton));
     vq_strbuf_release(&skeleton);

@@ -119,7 +119,8 @@ static void put_place(vq_strbuf *out, const vq_loc_info *at) {
 // around the column is shown.
 static void put_caret(vq_strbuf *out, const vq_loc_info *at, bool color) {
   enum { BEFORE = 80, WIDTH = 160 };
-  if (at->kind != VQ_LOC_TEXT || at->b == 0 || at->b > at->line.n + 1) return;
+  if (at->kind != VQ_LOC_TEXT || !at->line.p) return;
+  if (at->b == 0 || at->b > at->line.n + 1) return;
   size_t col = (size_t)at->b - 1;
   size_t from = at->line.n > WIDTH && col > BEFORE ? col - BEFORE : 0;
   size_t to = at->line.n - from > WIDTH ? from + WIDTH : at->line.n;
