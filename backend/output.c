@@ -21,19 +21,27 @@ static void tell(vq_output *o, bool live) {
   if (o->opt->temp_file) o->opt->temp_file(o->opt->user, o->temp, live);
 }
 
+static void forget(vq_output *o) {
+  if (o->temp) tell(o, false);
+  free(o->temp);
+  o->temp = NULL;
+}
+
 // The mode of a new file is left to the user's umask, which mkstemp would not
-// do; the name is only made unique among running processes.
+// do; the name is only made unique among running processes. It is told before
+// the file exists: an interrupt in between would leave the file otherwise.
 static int open_temp(vq_output *o) {
   for (unsigned i = 0; i < 100; i++) {
     vq_strbuf name = {0};
-    vq_strbuf_printf(&name, "%s.tmp%ld", o->path, (long)getpid() + i);
-    int fd = open(vq_strbuf_z(&name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd >= 0) {
-      o->temp = name.p;
-      return fd;
-    }
-    vq_strbuf_release(&name);
-    if (errno != EEXIST) break;
+    vq_strbuf_printf(&name, "%s.%ld.%u.tmp", o->path, (long)getpid(), i);
+    o->temp = name.p;
+    tell(o, true);
+    int fd = open(o->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) return fd;
+    int code = errno;
+    forget(o);
+    errno = code;
+    if (code != EEXIST) break;
   }
   return -1;
 }
@@ -51,9 +59,7 @@ vq_status vq_output_open(vq_output *o, const char *path,
   o->direct = exists && !S_ISREG(st.st_mode);
   o->fd = o->direct ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)
                     : open_temp(o);
-  if (o->fd < 0) return fail(o, "create");
-  if (o->temp) tell(o, true);
-  return VQ_OK;
+  return o->fd < 0 ? fail(o, "create") : VQ_OK;
 }
 
 vq_status vq_output_write(vq_output *o, const void *p, size_t n) {
@@ -66,12 +72,6 @@ vq_status vq_output_write(vq_output *o, const void *p, size_t n) {
     n -= (size_t)done;
   }
   return VQ_OK;
-}
-
-static void forget(vq_output *o) {
-  if (o->temp) tell(o, false);
-  free(o->temp);
-  o->temp = NULL;
 }
 
 vq_status vq_output_commit(vq_output *o) {

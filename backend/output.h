@@ -6,7 +6,7 @@
 
 typedef struct vq_output {
   const char *path;  // borrowed
-  char *temp;        // "<path>.tmp<pid>"; NULL once gone
+  char *temp;        // "<path>.<pid>.<n>.tmp"; NULL once gone
   int fd;
   const vq_backend_options *opt;
   vq_diag *diag;

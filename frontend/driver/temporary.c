@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vq/strbuf.h"
@@ -32,7 +33,9 @@ void temporary_drop(const char *path) {
     if (strcmp((const char *)slot[i], path) == 0) slot[i][0] = '\0';
 }
 
+// A linker that still runs would make its file again: it ends first.
 static void clean_up(int number) {
+  while (waitpid(-1, NULL, 0) > 0 || errno == EINTR) continue;
   for (unsigned i = 0; i < SLOTS; i++)
     if (slot[i][0]) unlink((const char *)slot[i]);
   _exit(128 + number);
@@ -66,14 +69,17 @@ static int open_temp(out_file *o) {
   for (unsigned i = 0; i < 100; i++) {
     vq_strbuf name = {0};
     vq_strbuf_printf(&name, "%s.%ld.%u.tmp", o->path, (long)getpid(), i);
+    temporary_add(name.p);  // before it exists: an interrupt may come between
     int fd = open(name.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd >= 0) {
       o->temp = name.p;
-      temporary_add(o->temp);
       return fd;
     }
+    int code = errno;
+    temporary_drop(name.p);
     vq_strbuf_release(&name);
-    if (errno != EEXIST) break;
+    errno = code;
+    if (code != EEXIST) break;
   }
   return -1;
 }
