@@ -189,6 +189,8 @@ int do_eval(driver *d) {
   if (!opt_given(o, OPT_truth) && !opt_given(o, OPT_against))
     return usage_error(d, "nothing to compare with: give --labels, --against or "
                        "both");
+  if (opt_given(o, OPT_reference) && !opt_given(o, OPT_against))
+    return usage_error(d, "--reference needs --against");
   evaluation e = {.d = d, .cosine_min = 1};
   vq_status s = evaluate(&e);
   free(e.label);

@@ -83,7 +83,9 @@ static vq_status open_source(driver *d, const char *path, machine *m) {
     return vq_error(&d->diag, VQ_E_shape, at_path(d, path), "the batch is 0");
   m->in_count = vq_type_count(in) / m->batch;
   m->out_count = vq_type_count(f->result[0]) / m->batch;
-  m->exec = vq_exec_jit(lower_for_jit, d);
+  m->exec = strcmp(opt_text(&d->opt, OPT_reference), "jit") == 0
+                ? vq_exec_jit(lower_for_jit, d)
+                : vq_exec_interpreter();
   return m->exec->ops->prepare(m->exec, m->source.m, VQ_LIT("main"), &d->diag,
                                &m->program);
 }
