@@ -38,8 +38,10 @@ def main(folder):
     npy(folder + "/pixels.npy", "|u1", (3, 4, 4), pixels(48))
     npy(folder + "/big.npy", "|u1", (1, 5, 5), pixels(25))
     npy(folder + "/channels.npy", "|u1", (1, 4, 4, 2), pixels(32))
+    npy(folder + "/colors.npy", "<f4", (2, 3, 4, 4), floats * 3)
     npy(folder + "/labels.npy", "<i8", (3,), struct.pack("<3q", 0, 1, 2))
     png(folder + "/pictures/a.png", 4, 4, [pixels(4)] * 4)
+    png(folder + "/large.png", 5, 5, [pixels(5)] * 5)
 
 
 main(sys.argv[1])
