@@ -3,7 +3,8 @@
 usage: interrupt.py FOLDER COMMAND...
 
 The command writes FOLDER/out. Each time it must end with exit code 130 and
-leave FOLDER empty, unless it was done before; at least one time a temporary file must have been there.
+leave FOLDER empty, unless it was done just before; at least one time a
+temporary file must have been there.
 """
 import os
 import signal
