@@ -1,10 +1,11 @@
-"""Interrupts compilations at several moments, as Ctrl-C does.
+"""Interrupts compilations at several moments.
 
 usage: interrupt.py FOLDER COMMAND...
 
 The command writes FOLDER/out. Each time it must end with exit code 130 and
 leave FOLDER empty, unless it was done just before; at least one time a
-temporary file must have been there.
+temporary file must have been there. The signal goes to all processes, as for
+Ctrl-C, or to the compiler alone, while its linker lives on.
 """
 import os
 import signal
@@ -20,11 +21,11 @@ def start(command):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
-def interrupt(command, folder, wait):
+def interrupt(command, wait, kill):
     """Returns the exit code and what was in the folder at that moment."""
     child = start(command)
     seen = wait(child)
-    os.killpg(child.pid, signal.SIGINT)
+    kill(child.pid, signal.SIGINT)
     return child.wait(), seen
 
 
@@ -51,8 +52,9 @@ def main(folder, command):
     os.remove(os.path.join(folder, "out"))
     waits = [for_time(folder, whole * part) for part in (0.3, 0.5, 0.7)]
     met = False
-    for wait in waits + [for_temporary(folder)] * 3:
-        code, seen = interrupt(command, folder, wait)
+    waits += [for_temporary(folder)] * 3
+    for wait, kill in zip(waits, [os.kill, os.killpg] * 3):
+        code, seen = interrupt(command, wait, kill)
         met = met or any(name != "out" for name in seen)
         time.sleep(0.1)
         left = os.listdir(folder)
