@@ -6,6 +6,7 @@
 
 #include "loop.h"
 #include "vmath.h"
+#include "vq/eval.h"
 
 typedef LLVMValueRef val;
 
@@ -24,6 +25,14 @@ LLVMTypeRef vq_elt_storage(const vq_emit *e, vq_dtype t) {
 
 LLVMTypeRef vq_elt_type(const vq_emit *e, vq_dtype t, unsigned lanes) {
   return vq_vec_type(t == VQ_bool ? e->i1 : vq_elt_storage(e, t), lanes);
+}
+
+val vq_elt_const(const vq_emit *e, vq_dtype t, float value) {
+  if (t == VQ_f32) return vq_kf32(e, value);
+  uint64_t bits[1] = {0};
+  vq_store_f64(t, bits, 0, (double)value);
+  return LLVMConstInt(vq_elt_type(e, t, 1), (uint64_t)vq_load_i64(t, bits, 0),
+                      true);
 }
 
 static val load_nibble(const vq_emit *e, vq_dtype t, val base, val index) {

@@ -11,6 +11,9 @@ LLVMTypeRef vq_elt_type(const vq_emit *e, vq_dtype t, unsigned lanes);
 // The type one element has in memory; i8 for nibbles.
 LLVMTypeRef vq_elt_storage(const vq_emit *e, vq_dtype t);
 
+// `value` converted to `t` as the interpreter does.
+LLVMValueRef vq_elt_const(const vq_emit *e, vq_dtype t, float value);
+
 // Reads `lanes` elements from element `index` (i64) of the tensor at `base`.
 // Only the first `n` are read, the others are 0. Nibbles: one lane only.
 LLVMValueRef vq_elt_load(const vq_emit *e, vq_dtype t, LLVMValueRef base,

@@ -4,8 +4,9 @@
 // chunk of 128 columns as well. A range of tasks is walked column group by
 // column group, so that one group of B (32 columns) stays in the nearest cache
 // while the rows of A pass by; rows are taken a few tasks at a time when A is
-// too large for the second-level cache. patch_embed first gathers the rows of
-// its task into scratch, after which it is the same product.
+// too large for the second-level cache. patch_embed, and a linear whose rows
+// come through a table (rows.h), first gather the rows of these tasks into
+// scratch, after which it is the same product.
 //
 // Without epilogue sums are stored from registers. Otherwise they pass through
 // a small tile in scratch, so that the code of, say, GELU exists once per tile
@@ -13,6 +14,7 @@
 #include "chain.h"
 #include "elt.h"
 #include "loop.h"
+#include "rows.h"
 #include "tile.h"
 
 #define TASK_ROWS 14
@@ -25,39 +27,47 @@ vq_status emit_gemm(vq_emit *e);
 
 typedef struct gemm {
   vq_chain chain;
-  const vq_value *x, *w, *bias;
+  vq_rows rows;  // of A; patch_embed: rows.x is the picture
+  const vq_value *w, *bias;
   int64_t m, n, k;
-  int64_t patch[2];  // 0: x holds the rows themselves
+  int64_t patch[2];  // 0: linear
+  bool gather;       // rows of A are copied to scratch first
+  int64_t step;      // tasks for which that is done at a time
   int64_t row_blocks, col_chunks;
   // while emitting
   vq_tile_shape shape;
   LLVMValueRef first, last;  // tasks
   LLVMValueRef col;
   unsigned cols;
-  LLVMValueRef row0;  // of the task
+  LLVMValueRef task, row0;  // the task at hand, its first row
 } gemm;
 
 static bool describe(const vq_func *kernel, gemm *g) {
-  const vq_op *op = kernel->first;
+  const vq_op *op = vq_rows_anchor(kernel);
   memset(g, 0, sizeof *g);
   vq_str layout;
   if (op->code == VQ_OP_linear) {
     layout = VQ_ATTRS(op, linear)->layout;
-  } else if (op->code == VQ_OP_patch_embed) {
+  } else if (op->code == VQ_OP_patch_embed && op == kernel->first) {
     layout = VQ_ATTRS(op, patch_embed)->layout;
     memcpy(g->patch, VQ_ATTRS(op, patch_embed)->patch.p, sizeof g->patch);
   } else {
     return false;
   }
-  g->x = vq_in(op, 0), g->w = vq_in(op, 1), g->bias = vq_in_opt(op, 2);
-  if (!vq_str_is(layout, "panel16") || !vq_chain_match(kernel, op, &g->chain))
+  g->w = vq_in(op, 1), g->bias = vq_in_opt(op, 2);
+  if (!vq_str_is(layout, "panel16") || !vq_chain_match(kernel, op, &g->chain) ||
+      !vq_rows_match(kernel, vq_in(op, 0), &g->rows))
     return false;
-  for (unsigned i = 0; i < op->n_in; i++)
+  for (unsigned i = 1; i < op->n_in; i++)
     if (vq_in(op, i)->kind != VQ_VALUE_ARG) return false;
   g->m = g->chain.rows, g->n = g->chain.cols, g->k = g->w->type->dim[1];
   g->row_blocks = (g->m + TASK_ROWS - 1) / TASK_ROWS;
   g->col_chunks = g->row_blocks >= 8 ? 1 : (g->n + TASK_COLS - 1) / TASK_COLS;
-  return g->k > 0 && g->k <= (4 << 20) / 4 / (TASK_ROWS + 1);
+  if (g->k <= 0 || g->k > (4 << 20) / 4 / (TASK_ROWS + 1)) return false;
+  g->gather = g->patch[0] || g->rows.table;
+  g->step = CACHE_BYTES / (TASK_ROWS * g->k * 4);
+  if (g->col_chunks > 1 || g->step < 1) g->step = 1;
+  return true;
 }
 
 bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
@@ -65,27 +75,30 @@ bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
   if (!describe(kernel, &g)) return false;
   plan->n_task = g.row_blocks * g.col_chunks;
   plan->scratch_bytes =
-      TILE_BYTES + (g.patch[0] ? (uint32_t)(TASK_ROWS * g.k * 4) : 0);
+      TILE_BYTES + (g.gather ? (uint32_t)(g.step * TASK_ROWS * g.k * 4) : 0);
   return true;
 }
 
-// ---- patches -----------------------------------------------------------------
+// ---- rows of A ---------------------------------------------------------------
 
-static LLVMValueRef gathered(const vq_emit *e) {
-  return vq_atk(e, e->i8, e->scratch, TILE_BYTES);
+// Where the rows of the task at hand, g->task, lie in scratch.
+static LLVMValueRef gathered(const vq_emit *e, const gemm *g) {
+  LLVMValueRef at = vq_atk(e, e->i8, e->scratch, TILE_BYTES);
+  LLVMValueRef nth = LLVMBuildNSWSub(e->b, g->task, g->first, "");
+  return vq_at(e, e->f32, at, vq_mulk(e, nth, TASK_ROWS * g->k));
 }
 
 // Row `row` of the product, k values in (c, u, v) order, to `to`.
-static void gather_row(const vq_emit *e, const gemm *g, LLVMValueRef row,
+static void gather_patch(const vq_emit *e, const gemm *g, LLVMValueRef row,
                        LLVMValueRef to) {
-  const int64_t *d = g->x->type->dim;  // n, c, h, w
+  const int64_t *d = g->rows.x->type->dim;  // n, c, h, w
   int64_t ph = g->patch[0], pw = g->patch[1];
   int64_t gh = d[2] / ph, gw = d[3] / pw;
   LLVMValueRef n = vq_divk(e, row, gh * gw), p = vq_modk(e, row, gh * gw);
   LLVMValueRef y = vq_mulk(e, vq_divk(e, p, gw), ph * d[3]);
   LLVMValueRef at = vq_add(e, y, vq_mulk(e, vq_modk(e, p, gw), pw));
   at = vq_add(e, at, vq_mulk(e, n, d[1] * d[2] * d[3]));
-  LLVMValueRef from = vq_at(e, e->f32, vq_arg_ptr(e, g->x), at);
+  LLVMValueRef from = vq_at(e, e->f32, vq_arg_ptr(e, g->rows.x), at);
   unsigned lanes = g->shape.lanes;
   vq_loop c, u;
   vq_loop_range(e, &c, d[1], 1);
@@ -149,8 +162,8 @@ static void emit_tile(const vq_emit *e, void *user, LLVMValueRef row,
                       unsigned rows) {
   gemm *g = user;
   LLVMValueRef acc[VQ_MAX_CARRY], at = vq_add(e, g->row0, row);
-  LLVMValueRef a = g->patch[0] ? gathered(e) : vq_arg_ptr(e, g->x);
-  LLVMValueRef a_row = g->patch[0] ? row : at;
+  LLVMValueRef a = g->gather ? gathered(e, g) : vq_arg_ptr(e, g->rows.x);
+  LLVMValueRef a_row = g->gather ? row : at;
   vq_tile t = {.rows = rows, .lanes = g->shape.lanes, .k = g->k, .lda = g->k,
                .vecs = (g->cols + g->shape.lanes - 1) / g->shape.lanes,
                .a = vq_at(e, e->f32, a, vq_mulk(e, a_row, g->k)),
@@ -172,39 +185,43 @@ static void task_tiles(const vq_emit *e, void *user, LLVMValueRef first,
 static void task_gather(const vq_emit *e, void *user, LLVMValueRef first,
                         int64_t rows) {
   const gemm *g = user;
+  LLVMValueRef to = gathered(e, g);
   vq_loop l;
   vq_loop_range(e, &l, rows, 1);
-  gather_row(e, g, vq_add(e, first, l.i),
-             vq_at(e, e->f32, gathered(e), vq_mulk(e, l.i, g->k)));
+  LLVMValueRef row = vq_add(e, first, l.i);
+  LLVMValueRef at = vq_at(e, e->f32, to, vq_mulk(e, l.i, g->k));
+  if (g->patch[0])
+    gather_patch(e, g, row, at);
+  else
+    vq_rows_copy(e, &g->rows, row, at, g->shape.lanes);
   vq_loop_end(e, &l);
 }
 
-static void with_rows(const vq_emit *e, gemm *g, LLVMValueRef task,
-                      vq_part_fn body) {
-  vq_with_part(e, g->m, g->row_blocks, vq_modk(e, task, g->row_blocks), body, g);
+// Calls `body` for the rows of each task of the current step.
+static void each_task(const vq_emit *e, gemm *g, vq_part_fn body) {
+  vq_loop l;
+  vq_loop_begin(e, &l, g->first, g->last, 1, 0, NULL);
+  g->task = l.i;
+  vq_with_part(e, g->m, g->row_blocks, vq_modk(e, l.i, g->row_blocks), body, g);
+  vq_loop_end(e, &l);
 }
 
 static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
                        unsigned cols) {
   gemm *g = user;
   g->col = col, g->cols = cols;
-  vq_loop l;
-  vq_loop_begin(e, &l, g->first, g->last, 1, 0, NULL);
-  with_rows(e, g, l.i, task_tiles);
-  vq_loop_end(e, &l);
+  each_task(e, g, task_tiles);
 }
 
 vq_status emit_gemm(vq_emit *e) {
   gemm g;
   if (!describe(e->kernel, &g)) VQ_BUG("gemm does not take this kernel");
   g.shape = vq_tile_choose(e->target, g.m, g.n);
-  int64_t step = CACHE_BYTES / (TASK_ROWS * g.k * 4);
-  if (g.patch[0] || g.col_chunks > 1 || step < 1) step = 1;
   vq_loop l;
-  vq_loop_begin(e, &l, e->begin, e->end, step, 0, NULL);
+  vq_loop_begin(e, &l, e->begin, e->end, g.step, 0, NULL);
   g.first = l.i;
-  g.last = vq_min64(e, e->end, vq_addk(e, l.i, step));
-  if (g.patch[0]) with_rows(e, &g, l.i, task_gather);
+  g.last = vq_min64(e, e->end, vq_addk(e, l.i, g.step));
+  if (g.gather) each_task(e, &g, task_gather);
   LLVMValueRef lo = vq_k64(e, 0), hi = vq_k64(e, g.n);
   if (g.col_chunks > 1) {
     lo = vq_mulk(e, vq_divk(e, l.i, g.row_blocks), TASK_COLS);

@@ -76,6 +76,7 @@ static bool has_element_form(const vq_op *op) {
     case VQ_OP_slice:
     case VQ_OP_expand:
     case VQ_OP_gather:
+    case VQ_OP_gather_rows:
     case VQ_OP_pad:
     case VQ_OP_pack_weight:
       return true;

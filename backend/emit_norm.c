@@ -2,49 +2,55 @@
 //
 // A task is a few rows. Each row is swept three times from the nearest cache:
 // sum, sum of squared differences, result. The two-pass variance costs a sweep
-// and loses no digits when the mean is large.
+// and loses no digits when the mean is large. Rows may come through a table
+// (rows.h); those put together from several runs are gathered in scratch.
 #include "chain.h"
 #include "elt.h"
 #include "loop.h"
+#include "rows.h"
 #include "vmath.h"
 
 #define TASK_ROWS 8
+#define MAX_SCRATCH (4 << 20)
 
 bool match_norm(const vq_func *kernel, vq_kernel_plan *plan);
 vq_status emit_norm(vq_emit *e);
 
 typedef struct norm {
   vq_chain chain;
-  const vq_value *x, *gamma, *beta;
+  vq_rows rows;
+  const vq_value *gamma, *beta;
   float eps;
   // while emitting
-  LLVMValueRef row, base;        // number of the row, its first element
+  LLVMValueRef row, x;           // number of the row, its address
   LLVMValueRef mean, inv_sigma;  // scalars
 } norm;
 
 static bool describe(const vq_func *kernel, norm *p) {
-  const vq_op *op = kernel->first;
+  const vq_op *op = vq_rows_anchor(kernel);
   memset(p, 0, sizeof *p);
-  if (op->code != VQ_OP_layer_norm || !vq_chain_match(kernel, op, &p->chain))
+  if (op->code != VQ_OP_layer_norm || !vq_chain_match(kernel, op, &p->chain) ||
+      !vq_rows_match(kernel, vq_in(op, 0), &p->rows))
     return false;
-  p->x = vq_in(op, 0), p->gamma = vq_in_opt(op, 1), p->beta = vq_in_opt(op, 2);
+  p->gamma = vq_in_opt(op, 1), p->beta = vq_in_opt(op, 2);
   p->eps = VQ_ATTRS(op, layer_norm)->eps;
-  for (unsigned i = 0; i < op->n_in; i++)
+  for (unsigned i = 1; i < op->n_in; i++)
     if (vq_in(op, i)->kind != VQ_VALUE_ARG) return false;
-  return true;
+  return vq_rows_in_place(&p->rows) || p->chain.cols <= MAX_SCRATCH / 4;
 }
 
 bool match_norm(const vq_func *kernel, vq_kernel_plan *plan) {
   norm p;
   if (!describe(kernel, &p)) return false;
   plan->n_task = (p.chain.rows + TASK_ROWS - 1) / TASK_ROWS;
+  if (!vq_rows_in_place(&p.rows))
+    plan->scratch_bytes = (uint32_t)p.chain.cols * 4;
   return true;
 }
 
 static LLVMValueRef load_x(const vq_emit *e, const norm *p, LLVMValueRef col,
                            unsigned lanes, unsigned n) {
-  return vq_elt_load(e, VQ_f32, vq_arg_ptr(e, p->x), vq_add(e, p->base, col),
-                     lanes, n);
+  return vq_elt_load(e, VQ_f32, p->x, col, lanes, n);
 }
 
 static void sum_step(const vq_emit *e, void *user, LLVMValueRef col,
@@ -95,7 +101,11 @@ vq_status emit_norm(vq_emit *e) {
   vq_loop_begin(e, &l, vq_mulk(e, e->begin, TASK_ROWS),
                 vq_min64(e, vq_mulk(e, e->end, TASK_ROWS),
                          vq_k64(e, p.chain.rows)), 1, 0, NULL);
-  p.row = l.i, p.base = vq_mulk(e, l.i, cols);
+  p.row = l.i, p.x = e->scratch;
+  if (vq_rows_in_place(&p.rows))
+    p.x = vq_rows_at(e, &p.rows, p.row);
+  else
+    vq_rows_copy(e, &p.rows, p.row, p.x, lanes);
   LLVMValueRef sum = LLVMConstNull(type), square = sum;
   vq_row_each(e, cols, lanes, sum_step, &p, 1, &sum);
   p.mean = LLVMBuildFDiv(e->b, vq_reduce(e, sum, vq_combine_add), count, "");

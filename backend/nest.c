@@ -165,13 +165,7 @@ static val elem_pad(const vq_emit *e, const vq_op *op, val const *idx) {
     inside = LLVMBuildAnd(e->b, inside, in_range(e, i, x->type->dim[k]), "");
     own[k] = clamp(e, i, x->type->dim[k]);
   }
-  uint64_t bits[1] = {0};
-  vq_dtype t = x->type->dtype;
-  if (t != VQ_f32) vq_store_f64(t, bits, 0, (double)a->value);
-  val fill = t == VQ_f32 ? vq_kf32(e, a->value)
-                         : LLVMConstInt(vq_elt_type(e, t, 1),
-                                        (uint64_t)vq_load_i64(t, bits, 0), true);
-  return select_in(e, x, inside, own, fill);
+  return select_in(e, x, inside, own, vq_elt_const(e, x->type->dtype, a->value));
 }
 
 // Indices out of range would be undefined; clamping keeps reads inside x.
@@ -187,6 +181,22 @@ static val elem_gather(const vq_emit *e, const vq_op *op, val const *idx) {
                             is_signed, "");
   own[axis] = clamp(e, i, x->type->dim[axis]);
   return vq_nest_elem(e, x, own);
+}
+
+// As gather; with pad a negative entry is a row of `value`.
+static val elem_gather_rows(const vq_emit *e, const vq_op *op, val const *idx) {
+  const vq_attrs_gather_rows *a = VQ_ATTRS(op, gather_rows);
+  const vq_value *x = vq_in(op, 0), *table = vq_in(op, 1);
+  int64_t n = table->type->dim[0], cols = op->out[0].type->dim[1];
+  int64_t m = vq_type_count(x->type) / cols / a->groups;
+  val entry = vq_modk(e, idx[0], n), own[VQ_MAX_RANK];
+  val i = LLVMBuildSExt(e->b, vq_nest_elem(e, table, &entry), e->i64, "");
+  val row = vq_add(e, vq_mulk(e, vq_divk(e, idx[0], n), m), clamp(e, i, m));
+  vq_nest_unflatten(e, x->type, x->type->rank - 1u, row, own);
+  own[x->type->rank - 1] = idx[1];
+  if (!a->pad) return vq_nest_elem(e, x, own);
+  val known = LLVMBuildICmp(e->b, LLVMIntSGE, i, vq_k64(e, 0), "");
+  return select_in(e, x, known, own, vq_elt_const(e, x->type->dtype, a->value));
 }
 
 static val elem_pack_weight(const vq_emit *e, const vq_op *op, val const *idx) {
@@ -225,6 +235,7 @@ val vq_nest_value(const vq_emit *e, const vq_op *op, val const *idx) {
     case VQ_OP_slice: return elem_slice(e, op, idx);
     case VQ_OP_pad: return elem_pad(e, op, idx);
     case VQ_OP_gather: return elem_gather(e, op, idx);
+    case VQ_OP_gather_rows: return elem_gather_rows(e, op, idx);
     case VQ_OP_pack_weight: return elem_pack_weight(e, op, idx);
     case VQ_OP_transpose:
       for (unsigned k = 0; k < x->type->rank; k++)

@@ -9,7 +9,7 @@ static const struct {
   const char *level, *pipeline, *missing;
 } levels[] = {
     {"0", "dce,outline,plan-memory", NULL},
-    {"1", "fold,recompose,cse,dce,pack,fuse,outline,dce,plan-memory", NULL},
+    {"1", "fold,recompose,cse,dce,rows,pack,fuse,outline,dce,plan-memory", NULL},
     {"2", NULL, "data-free calibration and integer kernels"},
     {"3", NULL, "data-free calibration, learned rounding and integer kernels"},
 };

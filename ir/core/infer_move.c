@@ -164,6 +164,22 @@ vq_status vq_infer_gather(vq_rule *r) {
   return vq_rule_result(r, x->dtype, n, dim);
 }
 
+vq_status vq_infer_gather_rows(vq_rule *r) {
+  ATTRS(gather_rows);
+  const vq_type *x = vq_rule_in(r, 0), *table = vq_rule_in(r, 1);
+  if (vq_rule_min_rank(r, 0, 1) || vq_rule_dtype(r, 1, VQ_i32) ||
+      vq_rule_rank(r, 1, 1))
+    return VQ_ERR;
+  int64_t cols = x->dim[x->rank - 1], rows = 1, n;
+  for (unsigned k = 0; k + 1 < x->rank; k++) rows *= x->dim[k];
+  if (a->groups < 1 || rows % a->groups)
+    return vq_rule_bad_attr(r, "groups", "is %lld, expected a divisor of the"
+                            " %lld rows of x",
+                            (long long)a->groups, (long long)rows);
+  if (__builtin_mul_overflow(table->dim[0], a->groups, &n)) n = INT64_MAX;
+  return vq_rule_result(r, x->dtype, 2, (int64_t[]){n, cols});
+}
+
 vq_status vq_infer_pad(vq_rule *r) {
   ATTRS(pad);
   const vq_type *x = vq_rule_in(r, 0);

@@ -121,6 +121,30 @@ vq_status vq_eval_gather(const vq_op *op, const vq_tensor *in, vq_tensor *out,
   return VQ_OK;
 }
 
+vq_status vq_eval_gather_rows(const vq_op *op, const vq_tensor *in,
+                              vq_tensor *out, vq_diag *diag) {
+  const vq_attrs_gather_rows *a = VQ_ATTRS(op, gather_rows);
+  const vq_type *x = in[0].type;
+  int64_t n = in[1].type->dim[0], cols = x->dim[x->rank - 1];
+  int64_t m = vq_type_count(x) / (cols ? cols : 1) / a->groups;
+  for (int64_t r = 0; r < out->type->dim[0]; r++) {
+    int64_t from = vq_load_i64(VQ_i32, in[1].data, r % n);
+    if (from == -1 && a->pad) {
+      for (int64_t i = 0; i < cols; i++)
+        vq_store_f64(x->dtype, out->data, r * cols + i, (double)a->value);
+      continue;
+    }
+    if (from < 0 || from >= m)
+      return vq_error(diag, VQ_E_op_operand, op->loc,
+                      "gather_rows: entry %lld of the table is %lld, expected a"
+                      " row number below %lld",
+                      (long long)(r % n), (long long)from, (long long)m);
+    copy_row(x->dtype, out->data, r * cols, 1, in[0].data,
+             (r / n * m + from) * cols, 1, cols);
+  }
+  return VQ_OK;
+}
+
 vq_status vq_eval_pad(const vq_op *op, const vq_tensor *in, vq_tensor *out,
                       vq_diag *diag) {
   (void)diag;

@@ -2,11 +2,13 @@
 //
 // Anchors are the ops with a kernel of their own: linear and patch_embed with
 // packed weights, attention (with the slices that only it reads), layer_norm
-// and softmax along the last dimension. From the anchor the group grows along
-// values with a single user as long as that user is elementwise and keeps the
-// shape; its other operands may be anything, since nothing of the group but
-// the last value is visible outside, so they cannot depend on it. What is
-// elementwise and left over then forms groups of its own the same way.
+// and softmax along the last dimension. linear and layer_norm take the
+// gather_rows with them that only they read, seen through a reshape. From the
+// anchor the group grows along values with a single user as long as that user
+// is elementwise and keeps the shape; its other operands may be anything, since
+// nothing of the group but the last value is visible outside, so they cannot
+// depend on it. What is elementwise and left over then forms groups of its own
+// the same way.
 #include "passes.h"
 #include "vq/rewrite.h"
 #include "vq/strbuf.h"
@@ -99,6 +101,23 @@ static void take_slices(group *g, vq_op *op) {
       }
 }
 
+// gather_rows, and the reshape behind it, that only `op` reads.
+static void take_rows(group *g, const vq_op *op) {
+  vq_op *def[2] = {NULL, NULL};
+  const vq_value *v = vq_in(op, 0);
+  for (unsigned i = 0; i < 2; i++) {
+    if (v->kind != VQ_VALUE_RESULT || only_user(v) != op ||
+        !is_byte_sized(v->type))
+      return;
+    op = def[i] = v->def;
+    if (op->code == VQ_OP_gather_rows) break;
+    if (op->code != VQ_OP_reshape || i > 0) return;
+    v = vq_in(op, 0);
+  }
+  if (def[1]) g->op[g->n++] = def[1];
+  g->op[g->n++] = def[0];
+}
+
 // ---- names -------------------------------------------------------------------
 
 static int64_t rows_of(const vq_type *t) {
@@ -136,6 +155,7 @@ static void name_anchor(vq_strbuf *s, const vq_op *op) {
 static void name_group(vq_strbuf *s, const group *g) {
   bool anchored = is_anchor(g->op[g->anchor]);
   if (anchored) name_anchor(s, g->op[g->anchor]);
+  if (g->op[0]->code == VQ_OP_gather_rows) vq_strbuf_puts(s, "_rows");
   for (unsigned i = g->anchor + anchored; i < g->n; i++)
     vq_strbuf_printf(s, "%s%s", s->n ? "_" : "", vq_op_info(g->op[i]->code)->name);
   if (anchored) return;
@@ -151,6 +171,8 @@ static void name_group(vq_strbuf *s, const group *g) {
 static vq_op *fuse_at(vq_op *op, vq_pass_ctx *pc, vq_status *status) {
   group g = {.n = 0};
   if (op->code == VQ_OP_attention) take_slices(&g, op);
+  if (op->code == VQ_OP_linear || op->code == VQ_OP_layer_norm)
+    take_rows(&g, op);
   g.anchor = g.n;
   g.op[g.n++] = op;
   grow(&g);

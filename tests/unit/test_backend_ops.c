@@ -51,6 +51,10 @@ static vq_module *with_cases(case_fn use, double (*range)[2]) {
     {VQ_OP_expand, A(expand, .shape = VQ_INTS(2, 3, 5)), {T(f32, 3, 1), END}, 0, 0},
     {VQ_OP_gather, A(gather, .axis = 0), {T(f32, 5, 7), T(i64, 4), END}, 0, 5},
     {VQ_OP_gather, A(gather, .axis = 1), {T(f32, 3, 5, 7), T(i32, 2, 2), END}, 0, 5},
+    {VQ_OP_gather_rows, A(gather_rows, .groups = 2), {T(f32, 10, 7), T(i32, 4), END}, 0, 5},
+    {VQ_OP_gather_rows, A(gather_rows, .groups = 1), {T(u8, 5, 3), T(i32, 9), END}, 0, 5},
+    {VQ_OP_gather_rows, A(gather_rows, .groups = 1, .pad = true, .value = -2), {T(i8, 1, 5,
+        40), T(i32, 9), END}, -1, 5},
     {VQ_OP_gather, A(gather, .axis = 1), {T(u8, 3, 5), S(i64), END}, 0, 5},
     {VQ_OP_pad, A(pad, .lo = VQ_INTS(1, 0), .hi = VQ_INTS(0, 3), .value = 2.5f), {T(f32, 3,
         5), END}, 0, 0},
@@ -142,7 +146,7 @@ static vq_module *op_module(const op_case *c, unsigned n_case,
     for (unsigned k = 0; k < 4 && c[i].in[k].dtype != VQ_N_DTYPES; k++) {
       const struct operand *o = &c[i].in[k];
       type[n] = vq_type_tensor(ctx, (vq_dtype)o->dtype, o->rank, o->dim, NULL);
-      bool table = c[i].op == VQ_OP_gather && k == 0;
+      bool table = k == 0 && (c[i].op == VQ_OP_gather || c[i].op == VQ_OP_gather_rows);
       range[n][0] = table ? 0 : c[i].lo;
       range[n++][1] = table ? 0 : c[i].hi;
     }

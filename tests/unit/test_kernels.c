@@ -18,7 +18,7 @@
 
 // One @main that holds all cases: its arguments, its body, its results.
 typedef struct text {
-  vq_strbuf arg, body, type, result;
+  vq_strbuf constants, arg, body, type, result;
   unsigned n_arg, n_case;
 } text;
 
@@ -157,6 +157,40 @@ static void add_rows(text *t, const char *op, int rows, int cols, bool gamma) {
   result(t, y);
 }
 
+// An anchor whose rows come through a table of constants: `pieces` runs of
+// `piece` elements of x make a row; with pad, every seventh run is -2.
+static void add_table(text *t, bool norm, int groups, int rows, int pieces,
+                      int piece, bool pad) {
+  unsigned c = t->n_case, x = arg(t, shape("%dx5x%d, f32", groups, piece));
+  int n = rows * pieces, cols = pieces * piece;
+  vq_strbuf_printf(&t->constants, "const @t%u : tensor<%d, i32> = dense<[", c, n);
+  for (int i = 0; i < n; i++)
+    vq_strbuf_printf(&t->constants, "%s%d", i ? ", " : "",
+                     pad && i % 7 == 3 ? -1 : i * 3 % 5);
+  vq_strbuf_printf(&t->constants, "]>\n");
+  vq_strbuf_printf(&t->body,
+                   "  %%t%u = gather_rows %%a%u, @t%u {groups = %d%s} :"
+                   " tensor<%dx%d, f32>\n",
+                   c, x, c, groups, pad ? ", pad = true, value = -2" : "",
+                   groups * n, piece);
+  vq_strbuf_printf(&t->body,
+                   "  %%r%u = reshape %%t%u {shape = [%d, 1, %d]} :"
+                   " tensor<%dx1x%d, f32>\n",
+                   c, c, groups * rows, cols, groups * rows, cols);
+  const char *y = shape("%dx1x%d, f32", groups * rows, norm ? cols : 37);
+  if (norm)
+    vq_strbuf_printf(&t->body, "  %%g%u = layer_norm %%r%u : tensor<%s>\n", c, c,
+                     y);
+  else
+    vq_strbuf_printf(&t->body,
+                     "  %%g%u = linear %%r%u, %%a%u {layout = \"panel16\","
+                     " out = 37} : tensor<%s>\n",
+                     c, c, arg(t, shape("3x%dx16, f32", cols)), y);
+  vq_strbuf_printf(&t->body, "  %%v%u = add %%g%u, %%a%u : tensor<%s>\n", c, c,
+                   arg(t, y), y);
+  result(t, y);
+}
+
 static void add_binary(text *t, const char *op, const char *a, const char *b,
                        const char *y) {
   unsigned x = arg(t, a), z = arg(t, b);
@@ -205,6 +239,10 @@ static void run_step(const vitq_model *m, const vitq_step *s,
   ck_assert_uint_le(s->n_arg, VQ_COUNT(at));
   ck_assert_uint_eq(s->arg[0].space, VITQ_SPACE_OUTPUT);
   for (unsigned i = 1; i < s->n_arg; i++) {
+    if (s->arg[i].space == VITQ_SPACE_CONST) {
+      at[i] = (char *)(uintptr_t)m->constants + s->arg[i].offset;
+      continue;
+    }
     ck_assert_uint_eq(s->arg[i].space, VITQ_SPACE_INPUT);
     at[i] = in[s->arg[i].offset].data;
   }
@@ -251,10 +289,11 @@ static void release(vq_tensor *t, unsigned n) {
 
 static vq_module *parse(text *t, vq_strbuf *source) {
   vq_module *m = NULL;
-  vq_strbuf_printf(source, "vq 1\nfunc @main(%s) -> (%s) {\n%s  return %s\n}\n",
-                   vq_strbuf_z(&t->arg), vq_strbuf_z(&t->type),
+  vq_strbuf_printf(source, "vq 1\n%sfunc @main(%s) -> (%s) {\n%s  return %s\n}\n",
+                   vq_strbuf_z(&t->constants), vq_strbuf_z(&t->arg), vq_strbuf_z(&t->type),
                    vq_strbuf_z(&t->body), vq_strbuf_z(&t->result));
   OK(vq_parse(ctx, vq_strbuf_view(source), "cases.vq", &diag, &m));
+  vq_strbuf_release(&t->constants);
   vq_strbuf_release(&t->arg), vq_strbuf_release(&t->body);
   vq_strbuf_release(&t->type), vq_strbuf_release(&t->result);
   return m;
@@ -325,6 +364,18 @@ START_TEST(rows) {
 }
 END_TEST
 
+// Rows that end in, at and across whole vectors; more than one block of rows.
+START_TEST(tables) {
+  text t = {.n_arg = 0};
+  static const int size[][4] = {
+      {1, 5, 1, 33}, {1, 2, 3, 7}, {2, 14, 1, 16}, {3, 4, 4, 8}, {19, 6, 2, 20}};
+  for (unsigned i = 0; i < VQ_COUNT(size); i++)
+    for (unsigned k = 0; k < 4; k++)
+      add_table(&t, k & 1, size[i][0], size[i][1], size[i][2], size[i][3], k & 2);
+  check_cases(&t);
+}
+END_TEST
+
 START_TEST(elementwise) {
   text t = {.n_arg = 0};
   add_binary(&t, "add", "4x5x6, f32", "4x1x6, f32", "4x5x6, f32");
@@ -344,6 +395,7 @@ int main(void) {
   tcase_add_test(c, gemm);
   tcase_add_test(c, attention);
   tcase_add_test(c, rows);
+  tcase_add_test(c, tables);
   tcase_add_test(c, elementwise);
   suite_add_tcase(s, c);
   SRunner *r = srunner_create(s);
