@@ -14,6 +14,15 @@ static uint64_t mix(uint64_t h) {  // the finalizer of splitmix64
 uint64_t vq_hash_bytes(uint64_t seed, const void *p, size_t n) {
   const unsigned char *c = p;
   uint64_t h = seed ^ (n * 0x9e3779b97f4a7c15u), w;
+  if (n >= 256) {  // weights: four chains, so that products overlap
+    uint64_t lane[4] = {h, h + 1, h + 2, h + 3};
+    for (; n >= 32; n -= 32)
+      for (unsigned k = 0; k < 4; k++, c += 8) {
+        memcpy(&w, c, 8);
+        lane[k] = mix(lane[k] ^ w) + 0x9e3779b97f4a7c15u;
+      }
+    for (unsigned k = 0; k < 4; k++) h = mix(h ^ lane[k]) + k;
+  }
   for (; n >= 8; n -= 8, c += 8) {
     memcpy(&w, c, 8);
     h = mix(h ^ w) + 0x9e3779b97f4a7c15u;
