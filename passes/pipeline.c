@@ -173,18 +173,22 @@ vq_status vq_pass_unknown(vq_diag *diag, vq_loc loc, vq_str name) {
   return st;
 }
 
+static void set_defaults(vq_pipeline *p, vq_pass_item *it, const vq_pass *pass) {
+  it->pass = pass;
+  it->opts = vq_arena_alloc(&p->arena, pass->opts_size, 16);
+  it->value = VQ_NEW_N(&p->arena, vq_str, pass->n_opts);
+  for (unsigned i = 0; i < pass->n_opts; i++)
+    if (vq_pass_option_set(p, it, i, vq_str_of(pass->opts[i].def)))
+      VQ_BUG("bad default of option %s", pass->opts[i].name);
+}
+
 static vq_status pass_item(parser *ps, vq_pass_item *it) {
   vq_str name = word(ps);
   vq_loc loc = here(ps, ps->at - name.n);
   if (!name.n) return expected(ps, "the name of a pass");
-  it->pass = vq_pass_find(name);
-  if (!it->pass) return vq_pass_unknown(ps->diag, loc, name);
-  vq_arena *arena = &ps->p->arena;
-  it->opts = vq_arena_alloc(arena, it->pass->opts_size, 16);
-  it->value = VQ_NEW_N(arena, vq_str, it->pass->n_opts);
-  for (unsigned i = 0; i < it->pass->n_opts; i++)
-    if (vq_pass_option_set(ps->p, it, i, vq_str_of(it->pass->opts[i].def)))
-      VQ_BUG("bad default of option %s", it->pass->opts[i].name);
+  const vq_pass *pass = vq_pass_find(name);
+  if (!pass) return vq_pass_unknown(ps->diag, loc, name);
+  set_defaults(ps->p, it, pass);
   uint64_t seen = 0;
   if (!accept(ps, '{')) return VQ_OK;
   while (!accept(ps, '}'))
@@ -261,4 +265,14 @@ void vq_pipeline_trim(vq_pipeline *p, unsigned first, unsigned last) {
   assert(first <= last && last <= p->n);
   p->item += first;
   p->n = last - first;
+}
+
+void vq_pipeline_insert(vq_pipeline *p, unsigned at, const vq_pass *pass) {
+  assert(at <= p->n);
+  vq_pass_item *item = VQ_NEW_N(&p->arena, vq_pass_item, p->n + 1);
+  memcpy(item, p->item, at * sizeof *item);
+  memcpy(item + at + 1, p->item + at, (p->n - at) * sizeof *item);
+  set_defaults(p, &item[at], pass);
+  p->item = item;
+  p->n++;
 }

@@ -13,6 +13,7 @@
 #include "vq/backend.h"
 #include "vq/image.h"
 #include "vq/pass.h"
+#include "vq/recompose.h"
 #include "vq/text.h"
 
 #ifndef VITQC_VERIFY_EACH
@@ -45,17 +46,16 @@ static vq_status choose_pipeline(driver *d, const char **out) {
 }
 
 // Index of the first pass called `name`.
-static vq_status find_pass(driver *d, const vq_pipeline *p, opt_id id,
-                           unsigned *out) {
-  const char *name = opt_text(&d->opt, id);
+static vq_status find_pass(driver *d, const vq_pipeline *p, const char *option,
+                           const char *name, unsigned *out) {
   for (unsigned i = 0; i < vq_pipeline_length(p); i++)
     if (strcmp(vq_pipeline_pass(p, i)->name, name) == 0) {
       *out = i;
       return VQ_OK;
     }
   return vq_error(&d->diag, VQ_E_option, at_path(d, "vitqc"),
-                  "%s names '%s', which the pipeline does not contain",
-                  id == OPT_start_after ? "--start-after" : "--stop-after", name);
+                  "%s needs '%s', which the pipeline does not contain",
+                  option, name);
 }
 
 static vq_status make_pipeline(driver *d, vq_pipeline **out) {
@@ -65,11 +65,15 @@ static vq_status make_pipeline(driver *d, vq_pipeline **out) {
   if (vq_pipeline_parse(d->ctx, vq_str_of(text), &d->diag, out)) return VQ_ERR;
   unsigned first = 0, last = vq_pipeline_length(*out), at = 0;
   if (opt_given(&d->opt, OPT_start_after)) {
-    if (find_pass(d, *out, OPT_start_after, &at)) return VQ_ERR;
+    if (find_pass(d, *out, "--start-after",
+                  opt_text(&d->opt, OPT_start_after), &at))
+      return VQ_ERR;
     first = at + 1;
   }
   if (opt_given(&d->opt, OPT_stop_after)) {
-    if (find_pass(d, *out, OPT_stop_after, &at)) return VQ_ERR;
+    if (find_pass(d, *out, "--stop-after", opt_text(&d->opt, OPT_stop_after),
+                  &at))
+      return VQ_ERR;
     last = at + 1;
   }
   if (first > last)
@@ -77,6 +81,9 @@ static vq_status make_pipeline(driver *d, vq_pipeline **out) {
                     "--stop-after ends the pipeline before --start-after "
                     "begins it");
   vq_pipeline_trim(*out, first, last);
+  if (!opt_given(&d->opt, OPT_require_fused)) return VQ_OK;
+  if (find_pass(d, *out, "--require-fused", "recompose", &at)) return VQ_ERR;
+  vq_pipeline_insert(*out, at + 1, vq_pass_find(VQ_LIT("require-fused")));
   return VQ_OK;
 }
 
@@ -266,11 +273,34 @@ static void print_input(const compilation *c) {
   fputc('\n', stderr);
 }
 
+// What recompose found: the counts of its ops, and what it left over.
+static void print_fused(const compilation *c) {
+  static const vq_opcode found[] = {
+      VQ_OP_patch_embed, VQ_OP_attention, VQ_OP_linear,
+      VQ_OP_layer_norm,  VQ_OP_gelu,      VQ_OP_silu};
+  const vq_func *f = vq_module_func(c->model.m, VQ_LIT("main"));
+  const vq_stat_entry *left = NULL;
+  int64_t count[VQ_N_OPS] = {0};
+  for (unsigned i = 0; i < c->report.n_stat; i++)
+    if (strcmp(c->report.stat[i].pass, "recompose") == 0 &&
+        strcmp(c->report.stat[i].name, VQ_STAT_LEFT_OVER) == 0)
+      left = &c->report.stat[i];
+  if (!left || !f) return;
+  count_ops(f, count);
+  fputs("recomposed:", stderr);
+  for (size_t i = 0; i < VQ_COUNT(found); i++)
+    if (count[found[i]])
+      fprintf(stderr, " %lld %s,", (long long)count[found[i]],
+              vq_op_info(found[i])->name);
+  fprintf(stderr, " %lld ops left over\n", (long long)left->n);
+}
+
 static void print_summary(const compilation *c) {
   const options *o = &c->d->opt;
   if (opt_given(o, OPT_quiet)) return;
   if (!c->d->terminal && !opt_given(o, OPT_verbose)) return;
   print_input(c);
+  print_fused(c);
   model_size size = measure_module(c->model.m);
   vq_strbuf line = {0};
   struct stat st;

@@ -15,6 +15,9 @@ typedef struct model_size {
 } model_size;
 model_size measure_module(const vq_module *m);
 
+// Adds the ops of `f` and of what it calls to `count`, by opcode.
+void count_ops(const vq_func *f, int64_t count[VQ_N_OPS]);
+
 // "5.7 M", "1.26 G"
 void add_count(vq_strbuf *out, double n);
 void add_bytes(vq_strbuf *out, double n);

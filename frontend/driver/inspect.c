@@ -32,16 +32,6 @@ static void print_value(const char *what, vq_str name, const vq_type *t) {
   vq_strbuf_release(&text);
 }
 
-static void count_ops(const vq_func *f, int64_t count[VQ_N_OPS]) {
-  vq_each_op(f, op) {
-    const vq_func *callee =
-        op->code == VQ_OP_call
-            ? vq_module_func(f->module, VQ_ATTRS(op, call)->callee) : NULL;
-    if (callee) count_ops(callee, count);
-    else if (op->code != VQ_OP_return) count[op->code]++;
-  }
-}
-
 // Most frequent first; among equals in the order of the op table.
 static void print_ops(const vq_func *f) {
   int64_t count[VQ_N_OPS] = {0};

@@ -27,6 +27,16 @@ model_size measure_module(const vq_module *m) {
   return s;
 }
 
+void count_ops(const vq_func *f, int64_t count[VQ_N_OPS]) {
+  vq_each_op(f, op) {
+    const vq_func *callee =
+        op->code == VQ_OP_call
+            ? vq_module_func(f->module, VQ_ATTRS(op, call)->callee) : NULL;
+    if (callee) count_ops(callee, count);
+    else if (op->code != VQ_OP_return) count[op->code]++;
+  }
+}
+
 static void add_unit(vq_strbuf *out, double n, double base,
                      const char *const *unit) {
   while (n >= base && unit[1]) {

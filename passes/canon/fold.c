@@ -9,6 +9,7 @@
 #include "vq/eval.h"
 #include "vq/rewrite.h"
 
+#include "canon/fold.h"
 #include "canon/identity.h"
 #include "passes.h"
 
@@ -27,7 +28,7 @@ static bool is_foldable(const vq_op *op, int64_t max_growth) {
   return vq_type_bytes(op->out->type) - before <= max_growth;
 }
 
-static vq_status evaluate(vq_op *op, vq_pass_ctx *pc, vq_value **result) {
+vq_status vq_fold_op(const vq_op *op, vq_pass_ctx *pc, vq_value **result) {
   vq_module *m = op->func->module;
   vq_tensor *in = VQ_NEW_N(pc->temp, vq_tensor, op->n_in);
   for (unsigned i = 0; i < op->n_in; i++) {
@@ -49,7 +50,7 @@ static vq_status fold_func(vq_func *f, vq_pass_ctx *pc) {
   vq_each_op_safe(f, op) {
     vq_value *same = NULL;
     if (is_foldable(op, max_growth)) {
-      if (evaluate(op, pc, &same)) return VQ_ERR;
+      if (vq_fold_op(op, pc, &same)) return VQ_ERR;
       vq_stat(pc, "ops evaluated", 1);
     } else {
       if (vq_identity_merge(op, pc->diag, &op)) vq_stat(pc, "ops merged", 1);

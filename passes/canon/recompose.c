@@ -19,8 +19,11 @@ typedef struct rule {
 static const rule rules[] = {
     {VQ_OP_div, vq_rule_layer_norm},
     {VQ_OP_mul, vq_rule_layer_norm},
+    {VQ_OP_add, vq_rule_layer_norm_moments},
     {VQ_OP_mul, vq_rule_layer_norm_affine},
+    {VQ_OP_div, vq_rule_layer_norm_affine},
     {VQ_OP_add, vq_rule_layer_norm_affine},
+    {VQ_OP_sub, vq_rule_layer_norm_affine},
     {VQ_OP_layer_norm, vq_rule_layer_norm_trim},
     {VQ_OP_div, vq_rule_softmax},
     {VQ_OP_mul, vq_rule_gate},
@@ -30,15 +33,26 @@ static const rule rules[] = {
     {VQ_OP_sub, vq_rule_linear_bias},
     {VQ_OP_mul, vq_rule_linear_scale},
     {VQ_OP_div, vq_rule_linear_scale},
+    {VQ_OP_mul, vq_rule_gated_pack},
     {VQ_OP_conv2d, vq_rule_conv},
     {VQ_OP_linear, vq_rule_unfold},
     {VQ_OP_matmul, vq_rule_attention},
+    {VQ_OP_matmul, vq_rule_linear_left},
     {VQ_OP_attention, vq_rule_attention_scale},
     {VQ_OP_attention, vq_rule_attention_pack},
+    {VQ_OP_concat, vq_rule_concat},
+    {VQ_OP_concat, vq_rule_concat_view},
+    {VQ_OP_add, vq_rule_concat_add},
+    {VQ_OP_gather, vq_rule_roll},
     {VQ_OP_slice, vq_rule_hoist_slice},
     {VQ_OP_reduce_mean, vq_rule_reduce},
     {VQ_OP_reduce_sum, vq_rule_reduce},
     {VQ_OP_reduce_max, vq_rule_reduce},
+    {VQ_OP_div, vq_rule_reciprocal},
+    {VQ_OP_add, vq_rule_trim_const},
+    {VQ_OP_sub, vq_rule_trim_const},
+    {VQ_OP_mul, vq_rule_trim_const},
+    {VQ_OP_div, vq_rule_trim_const},
 };
 
 static bool apply(vq_rw *rw, vq_op *op) {
@@ -97,6 +111,12 @@ static void order_operands(vq_func *f) {
   vq_each_op(f, op) op->scratch = NULL;
 }
 
+static void count_one(void *user, const vq_op *op, const char *construct) {
+  (void)op;
+  (void)construct;
+  ++*(int64_t *)user;
+}
+
 vq_status vq_pass_recompose(vq_module *m, vq_pass_ctx *pc) {
   vq_each_func(m, f) {
     if (f->kind != VQ_FUNC) continue;
@@ -108,16 +128,8 @@ vq_status vq_pass_recompose(vq_module *m, vq_pass_ctx *pc) {
     vq_map_release(&rw.transposed);
     if (pc->diag->n_error != n_error) return VQ_ERR;
   }
+  int64_t n_left = 0;
+  vq_recompose_leftovers(m, count_one, &n_left);
+  vq_stat(pc, VQ_STAT_LEFT_OVER, n_left);
   return VQ_OK;
-}
-
-void vq_recompose_leftovers(const vq_module *m, vq_leftover_fn fn,
-                            void *user) {
-  static const vq_opcode parts[] = {
-      VQ_OP_matmul, VQ_OP_softmax, VQ_OP_erf,  VQ_OP_tanh, VQ_OP_sigmoid,
-      VQ_OP_pow,    VQ_OP_sqrt,    VQ_OP_conv2d, VQ_OP_exp};
-  vq_each_func(m, f)
-    vq_each_op(f, op)
-      for (unsigned i = 0; i < VQ_COUNT(parts); i++)
-        if (op->code == parts[i]) fn(user, op);
 }

@@ -29,6 +29,7 @@ typedef struct term {
 
 typedef struct scores {
   double scale;
+  vq_value *head_scale;  // [heads, 1, 1] or NULL
   term term[MAX_TERMS];
   unsigned n_term;
   const vq_op *product;  // Q K^T
@@ -83,6 +84,15 @@ static bool add_term(scores *s, term t) {
   return true;
 }
 
+// True for a constant that gives each head of scores shaped `t` one factor.
+static bool is_per_head(vq_value *c, const vq_type *t) {
+  int64_t heads = t->rank >= 4 ? t->dim[t->rank - 3] : 0;
+  const vq_type *k = c->type;
+  return heads > 1 && k->rank >= 3 && vq_type_count(k) == heads &&
+         k->dim[k->rank - 3] == heads && k->dtype == VQ_f32 && !k->q &&
+         vq_const_bytes(vq_const_of(c));
+}
+
 // One step down from `op`, whose value is a score; the next value or NULL.
 static vq_value *step_down(scores *s, vq_op *op) {
   vq_value *x, *c;
@@ -95,8 +105,14 @@ static vq_value *step_down(scores *s, vq_op *op) {
   }
   if (op->code == VQ_OP_reshape)
     return same_last_two(vq_in(op, 0)->type, t) ? vq_in(op, 0) : NULL;
+  if (op->code == VQ_OP_mul && vq_with_const(op, &x, &c, &swapped)) {
+    if (s->head_scale || x->type != t || !is_per_head(c, t)) return NULL;
+    s->head_scale = c;
+    return x;
+  }
   if (op->code == VQ_OP_add || op->code == VQ_OP_sub) {
-    if (!vq_with_const(op, &x, &c, &swapped) || x->type != t ||
+    // A term below a factor for each head would need another for each head.
+    if (s->head_scale || !vq_with_const(op, &x, &c, &swapped) || x->type != t ||
         (op->code == VQ_OP_sub && swapped))
       return NULL;
     double sign = op->code == VQ_OP_sub ? -1 : 1;
@@ -339,6 +355,18 @@ static bool read_operands(const vq_op *qk, const vq_op *pv, edge e[3],
          token_major(&e[1], g, g->m, g->d) && token_major(&e[2], g, g->m, g->e);
 }
 
+// `q`, [B, N, heads * d], times one factor for each head (SwinV2).
+static vq_value *times_heads(vq_rw *rw, vq_value *q, vq_value *c,
+                             const shape *g) {
+  int64_t n = g->heads * g->d;
+  float *row = VQ_NEW_N(rw->pc->temp, float, (size_t)n);
+  if (vq_type_count(c->type) != g->heads) return NULL;
+  for (int64_t i = 0; i < n; i++)
+    row[i] = (float)vq_const_f64(vq_const_of(c), i / g->d);
+  return vq_build_binary(&rw->b, VQ_OP_mul, q, vq_rw_const(rw, c, 1, &n, row),
+                         VQ_LIT(""));
+}
+
 // A product of factors spelled in different roundings: 1/sqrt(d) exactly when
 // it is that.
 static float clean_scale(double s, int64_t d) {
@@ -361,6 +389,9 @@ bool vq_rule_attention(vq_rw *rw, vq_op *op) {
     in[i] = vq_rw_view(rw, e[i].root, &e[i].view);
     if (!in[i]) return false;
   }
+  if (s.head_scale &&
+      !(in[0] = times_heads(rw, in[0], s.head_scale, &g)))
+    return false;
   vq_attrs_attention a = {
       .heads = g.heads,
       .scale = clean_scale(s.scale * e[0].scale * e[1].scale, g.d)};

@@ -14,6 +14,16 @@ static vq_value *to_planes(vq_rw *rw, vq_value *tokens, const vq_type *t) {
   return y ? vq_rw_reshape(rw, y, 4, t->dim) : NULL;
 }
 
+// `x` without the rows and columns that no patch of `k` covers.
+static vq_value *whole_patches(vq_rw *rw, vq_value *x, const int64_t *k) {
+  const int64_t *d = x->type->dim;
+  int64_t begin[4] = {0}, size[] = {d[0], d[1], d[2] / k[2] * k[2],
+                                    d[3] / k[3] * k[3]};
+  if (size[2] == d[2] && size[3] == d[3]) return x;
+  vq_attrs_slice a = {.begin = {begin, 4}, .size = {size, 4}};
+  return vq_rw_build(rw, VQ_OP_slice, &x, 1, &a);
+}
+
 // A kernel as large as its stride reads every pixel once: patch_embed, or for
 // one pixel a linear over channels.
 bool vq_rule_conv(vq_rw *rw, vq_op *op) {
@@ -23,11 +33,11 @@ bool vq_rule_conv(vq_rw *rw, vq_op *op) {
   const int64_t *k = w->type->dim, *d = x->type->dim;
   if (!vq_const_of(w) || a->groups != 1 || !all_are(&a->pad, 0) ||
       !all_are(&a->dilation, 1) || a->stride.p[0] != k[2] ||
-      a->stride.p[1] != k[3] || d[2] % k[2] || d[3] % k[3])
+      a->stride.p[1] != k[3] || d[2] < k[2] || d[3] < k[3])
     return false;
   const int64_t shape[] = {k[0], k[1] * k[2] * k[3]};
   vq_value *in[] = {x, vq_rw_recast(rw, w, 2, shape), vq_in_opt(op, 2)};
-  if (!in[1]) return false;
+  if (!in[1] || !(in[0] = whole_patches(rw, x, k))) return false;
   unsigned n_in = in[2] ? 3 : 2;
   if (k[2] * k[3] > 1) {
     vq_attrs_patch_embed p = vq_default_patch_embed();

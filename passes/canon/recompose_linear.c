@@ -50,17 +50,79 @@ bool vq_rule_linear(vq_rw *rw, vq_op *op) {
       "linear");
 }
 
+// W x with the constant first: a linear along the dimension before the last.
+// Late, as the query of an attention may be a constant too.
+bool vq_rule_linear_left(vq_rw *rw, vq_op *op) {
+  vq_value *w = vq_in(op, 0), *x = vq_in(op, 1);
+  if (!rw->late || !is_matrix(w) || vq_const_of(x) ||
+      x->type->dtype != VQ_f32 || x->type->rank < w->type->rank)
+    return false;
+  int64_t perm[VQ_MAX_RANK];
+  unsigned r = x->type->rank;
+  for (unsigned k = 0; k < r; k++) perm[k] = k;
+  perm[r - 1] = r - 2;
+  perm[r - 2] = r - 1;
+  if (!VQ_ATTRS(op, matmul)->transpose_b)
+    x = vq_build_transpose(&rw->b, x, perm, VQ_LIT(""));
+  w = vq_rw_recast(rw, w, 2, &w->type->dim[w->type->rank - 2]);
+  if (!x || !w) return false;
+  vq_attrs_linear a = vq_default_linear();
+  vq_value *y = vq_rw_build(rw, VQ_OP_linear, (vq_value *[]){x, w}, 2, &a);
+  y = y ? vq_build_transpose(&rw->b, y, perm, VQ_LIT("")) : NULL;
+  return vq_rw_replace(rw, op, y, "linear");
+}
+
+// Division by a constant is a product, once no pattern needs it.
+bool vq_rule_reciprocal(vq_rw *rw, vq_op *op) {
+  vq_value *c = vq_in(op, 1);
+  if (!rw->late || !vq_const_of(c) || c->type->dtype != VQ_f32 || c->type->q)
+    return false;
+  float *v = vq_rw_floats(rw, c);
+  int64_t n = vq_type_count(c->type);
+  for (int64_t i = 0; v && i < n; i++) {
+    v[i] = 1 / v[i];
+    if (!isnormal(v[i])) return false;
+  }
+  if (!v) return false;
+  c = vq_rw_const(rw, c, c->type->rank, c->type->dim, v);
+  return vq_rw_replace(rw, op,
+                       vq_build_binary(&rw->b, VQ_OP_mul, vq_in(op, 0), c,
+                                       VQ_LIT("")), NULL);
+}
+
+// The constant of a sum or product without leading dimensions of 1, which only
+// tell how an exporter stored it.
+bool vq_rule_trim_const(vq_rw *rw, vq_op *op) {
+  vq_value *x, *c;
+  bool swapped;
+  if (!vq_with_const(op, &x, &c, &swapped) || x->type != op->out[0].type ||
+      c->type->q)
+    return false;
+  unsigned r = c->type->rank, ones = 0;
+  while (ones < r && c->type->dim[ones] == 1) ones++;
+  c = ones ? vq_rw_recast(rw, c, r - ones, c->type->dim + ones) : NULL;
+  if (!c) return false;
+  vq_value *in[] = {swapped ? c : x, swapped ? x : c};
+  vq_set_operands(op, in, 2);
+  rw->n_changed++;
+  return true;
+}
+
+// A linear or patch_embed with constant weights as exporters store them.
 static bool plain(const vq_op *op) {
-  return vq_str_is(VQ_ATTRS(op, linear)->layout, "oi") &&
+  vq_str layout = op->code == VQ_OP_linear ? VQ_ATTRS(op, linear)->layout
+                                           : VQ_ATTRS(op, patch_embed)->layout;
+  return vq_str_is(layout, "oi") &&
          vq_const_of(vq_in(op, 1)) &&
          (op->n_in < 3 || vq_const_of(vq_in(op, 2)));
 }
 
-// The linear op behind an add, sub, mul or div with a row constant.
+// The linear or patch_embed behind an add, sub, mul or div with a row constant.
 static vq_op *linear_with_row(const vq_op *op, vq_value **c, bool *swapped) {
   vq_value *x;
   if (!vq_with_const(op, &x, c, swapped)) return NULL;
   vq_op *lin = vq_def(x, VQ_OP_linear);
+  if (!lin) lin = vq_def(x, VQ_OP_patch_embed);
   if (!lin || !plain(lin) || !vq_has_one_use(x) ||
       x->type != op->out[0].type ||
       !vq_is_row(*c, x->type->dim[x->type->rank - 1]))
@@ -88,7 +150,7 @@ bool vq_rule_linear_bias(vq_rw *rw, vq_op *op) {
   }
   vq_value *in[] = {vq_in(lin, 0), vq_in(lin, 1), b};
   return vq_rw_replace(rw, op,
-                       vq_rw_build(rw, VQ_OP_linear, in, 3, lin->attrs), NULL);
+                       vq_rw_build(rw, lin->code, in, 3, lin->attrs), NULL);
 }
 
 // LayerScale and other constant factors of a linear's result. Runs after
@@ -113,6 +175,6 @@ bool vq_rule_linear_scale(vq_rw *rw, vq_op *op) {
   vq_value *in[] = {vq_in(lin, 0), vq_rw_const(rw, w, 2, w->type->dim, wf),
                     b ? vq_rw_const(rw, b, 1, &n_out, bf) : NULL};
   return vq_rw_replace(
-      rw, op, vq_rw_build(rw, VQ_OP_linear, in, b ? 3 : 2, lin->attrs),
+      rw, op, vq_rw_build(rw, lin->code, in, b ? 3 : 2, lin->attrs),
       "linear_scale");
 }

@@ -7,41 +7,64 @@
 // (the sequence-first layout of nn.MultiheadAttention), sink below ops that
 // work along the last dimension; there they meet their inverse or the head
 // split of attention. Splitting permutations (window partitions) stay.
+#include <stdlib.h>
+
 #include "canon/rewriter.h"
 
 #define MAX_CHAIN 24
 
-// The index of a gather that reads a run begin, begin + step, ...
-static bool constant_run(const vq_op *op, int64_t *begin, int64_t *n,
-                         int64_t *step) {
+enum { MAX_INDEX = 1 << 16 };
+
+// The index of a gather as begin + digits (see vq_digits).
+static bool regular_index(const vq_op *op, int64_t *begin, vq_atom *digit,
+                          unsigned *n_digit) {
   vq_const *k = vq_const_of(vq_in(op, 1));
   if (!k || k->init == VQ_INIT_MISSING) return false;
-  *n = vq_type_count(k->value.type);
-  if (*n < 1) return false;
-  *begin = vq_const_i64(k, 0);
-  *step = *n > 1 ? vq_const_i64(k, 1) - *begin : 1;
-  for (int64_t i = 1; i < *n; i++)
-    if (vq_const_i64(k, i) != *begin + i * *step) return false;
-  return *step > 0;
+  int64_t n = vq_type_count(k->value.type);
+  if (n < 1 || n > MAX_INDEX) return false;
+  int64_t *index = malloc((size_t)n * sizeof *index);
+  if (!index) vq_oom((size_t)n * sizeof *index);
+  for (int64_t i = 0; i < n; i++) index[i] = vq_const_i64(k, i);
+  int got = vq_digits(index, n, digit);
+  *begin = index[0];
+  *n_digit = got < 0 ? 0 : (unsigned)got;
+  free(index);
+  return got >= 0;
 }
 
 bool vq_is_movement(const vq_op *op) {
-  int64_t begin, n, step;
+  vq_atom digit[VQ_MAX_DIGITS];
+  int64_t begin;
+  unsigned n;
   return op->code == VQ_OP_reshape || op->code == VQ_OP_transpose ||
          op->code == VQ_OP_slice ||
-         (op->code == VQ_OP_gather && constant_run(op, &begin, &n, &step));
+         (op->code == VQ_OP_gather && regular_index(op, &begin, digit, &n));
+}
+
+// A run of an index is a slice, which may also cut several digits at once.
+static bool pick(vq_view *v, unsigned axis, int64_t begin,
+                 const vq_atom *digit, unsigned n) {
+  int64_t from[VQ_MAX_RANK] = {0}, size[VQ_MAX_RANK], step[VQ_MAX_RANK];
+  if (n > 1) return vq_view_pick(v, axis, begin, digit, n);
+  for (unsigned k = 0; k < v->rank; k++) {
+    size[k] = v->dim[k];
+    step[k] = 1;
+  }
+  from[axis] = begin;
+  size[axis] = n ? digit[0].size : 1;
+  step[axis] = n ? digit[0].stride : 1;
+  return vq_view_slice(v, from, size, step);
 }
 
 static bool compose_gather(vq_view *v, const vq_op *op) {
-  const vq_type *t = vq_in(op, 0)->type, *y = op->out[0].type;
-  int64_t axis = VQ_ATTRS(op, gather)->axis, begin[VQ_MAX_RANK] = {0};
-  int64_t size[VQ_MAX_RANK], step[VQ_MAX_RANK];
+  const vq_type *y = op->out[0].type;
+  int64_t axis = VQ_ATTRS(op, gather)->axis, begin;
+  vq_atom digit[VQ_MAX_DIGITS];
+  unsigned n;
   vq_view r = *v;
-  memcpy(size, t->dim, sizeof size);
-  for (unsigned k = 0; k < VQ_MAX_RANK; k++) step[k] = 1;
-  if (axis < 0) axis += t->rank;
-  if (!constant_run(op, &begin[axis], &size[axis], &step[axis])) return false;
-  if (!vq_view_slice(&r, begin, size, step) ||
+  if (axis < 0) axis += vq_in(op, 0)->type->rank;
+  if (!regular_index(op, &begin, digit, &n) ||
+      !pick(&r, (unsigned)axis, begin, digit, n) ||
       !vq_view_reshape(&r, y->rank, y->dim))
     return false;
   *v = r;
@@ -58,12 +81,17 @@ static bool compose(vq_view *v, const vq_op *op) {
   return vq_view_slice(v, a->begin.p, a->size.p, a->step.n ? a->step.p : NULL);
 }
 
-vq_value *vq_view_root(vq_value *v, vq_view *view) {
+static bool cuts(const vq_op *op) {
+  return op->code == VQ_OP_slice || op->code == VQ_OP_gather;
+}
+
+// vq_view_root, stopping at cuts unless `through_cuts`.
+static vq_value *root_of(vq_value *v, vq_view *view, bool through_cuts) {
   const vq_op *chain[MAX_CHAIN];
   unsigned n = 0;
   vq_value *root = v;
   while (n < MAX_CHAIN && root->kind == VQ_VALUE_RESULT &&
-         vq_is_movement(root->def)) {
+         vq_is_movement(root->def) && (through_cuts || !cuts(root->def))) {
     chain[n++] = root->def;
     root = vq_in(root->def, 0);
   }
@@ -74,6 +102,10 @@ vq_value *vq_view_root(vq_value *v, vq_view *view) {
     if (!vq_view_identity(view, root->type->rank, root->type->dim)) return NULL;
   }
   return root;
+}
+
+vq_value *vq_view_root(vq_value *v, vq_view *view) {
+  return root_of(v, view, true);
 }
 
 static vq_value *build_step(vq_rw *rw, vq_value *x, const vq_step *s) {
@@ -120,10 +152,6 @@ static bool is_spelled(const vq_value *v, const vq_value *root,
   for (; n > 0 && v->kind == VQ_VALUE_RESULT; v = vq_in(v->def, 0))
     if (!is_step(v->def, &step[--n])) return false;
   return n == 0 && v == root;
-}
-
-static bool cuts(const vq_op *op) {
-  return op->code == VQ_OP_slice || op->code == VQ_OP_gather;
 }
 
 static bool is_mixed(const vq_step *step, int n) {
@@ -268,6 +296,18 @@ static bool feeds_attention(const vq_value *v) {
   return v->uses != NULL;
 }
 
+// The source of the chain at `x` that may sink: all of it, or what stands
+// behind the last cut. NULL when there is none.
+static vq_value *sinking_root(vq_value *x, vq_view *view, bool along_last) {
+  for (int through_cuts = 1; through_cuts >= 0; through_cuts--) {
+    vq_value *root = root_of(x, view, through_cuts);
+    if (root && root != x && !vq_const_of(root) && root->type->rank > 0 &&
+        may_sink(view, root->type, along_last))
+      return root;
+  }
+  return NULL;
+}
+
 bool vq_rule_sink(vq_rw *rw, vq_op *op) {
   bool along_last, swapped = false;
   unsigned n = movable(op, &along_last);
@@ -280,14 +320,11 @@ bool vq_rule_sink(vq_rw *rw, vq_op *op) {
     x = in[1];
   }
   vq_view view, other;
-  vq_value *root = vq_view_root(x, &view);
-  if (!root || root == x || vq_const_of(root) || root->type->rank == 0)
-    return false;
-  if (!may_sink(&view, root->type, along_last)) return false;
+  vq_value *root = sinking_root(x, &view, along_last);
+  if (!root) return false;
   if (n == 2) {
-    vq_value *r2 = vq_view_root(in[1], &other);
-    if (!r2 || r2 == in[1] || r2->type != root->type ||
-        !vq_view_equal(&view, &other))
+    vq_value *r2 = sinking_root(in[1], &other, along_last);
+    if (!r2 || r2->type != root->type || !vq_view_equal(&view, &other))
       return false;
     in[1] = r2;
   } else if (op->n_in == 2 && vq_has_trait(op, VQ_TRAIT_ELTWISE)) {

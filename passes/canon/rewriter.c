@@ -1,9 +1,20 @@
 // Building, replacing and deriving constants for the rules of recompose.
 #include "canon/rewriter.h"
 
+#include "canon/fold.h"
+
 vq_value *vq_rw_build(vq_rw *rw, vq_opcode code, vq_value *const *in,
                       unsigned n_in, const void *attrs) {
   return vq_build1(&rw->b, code, in, n_in, attrs, VQ_LIT(""));
+}
+
+vq_value *vq_rw_fold(vq_rw *rw, vq_opcode code, vq_value *const *in,
+                     unsigned n_in, const void *attrs) {
+  vq_op *op = vq_build(&rw->b, code, in, n_in, attrs, in[0]->name);
+  vq_value *v = NULL;
+  if (!op || vq_fold_op(op, rw->pc, &v)) return NULL;
+  vq_erase_op(op);
+  return v;
 }
 
 vq_value *vq_rw_reshape(vq_rw *rw, vq_value *x, unsigned rank,

@@ -26,6 +26,10 @@ vq_value *vq_rw_build(vq_rw *rw, vq_opcode code, vq_value *const *in,
 vq_value *vq_rw_reshape(vq_rw *rw, vq_value *x, unsigned rank,
                         const int64_t *dim);
 
+// Builds an op over constants with data and evaluates it: a constant or NULL.
+vq_value *vq_rw_fold(vq_rw *rw, vq_opcode code, vq_value *const *in,
+                     unsigned n_in, const void *attrs);
+
 // Replaces `op` by `v`, removes what became dead, counts `stat` (or NULL).
 // Always true, so that rules can return it. False for a NULL `v`.
 bool vq_rw_replace(vq_rw *rw, vq_op *op, vq_value *v, const char *stat);
@@ -54,13 +58,17 @@ vq_value *vq_rw_view(vq_rw *rw, vq_value *root, const vq_view *view);
 
 // ---- rules ---------------------------------------------------------------
 bool vq_rule_layer_norm(vq_rw *rw, vq_op *op);
+bool vq_rule_layer_norm_moments(vq_rw *rw, vq_op *op);
 bool vq_rule_layer_norm_affine(vq_rw *rw, vq_op *op);
 bool vq_rule_layer_norm_trim(vq_rw *rw, vq_op *op);
 bool vq_rule_softmax(vq_rw *rw, vq_op *op);
 bool vq_rule_gate(vq_rw *rw, vq_op *op);
 bool vq_rule_linear(vq_rw *rw, vq_op *op);
+bool vq_rule_linear_left(vq_rw *rw, vq_op *op);
 bool vq_rule_linear_bias(vq_rw *rw, vq_op *op);
 bool vq_rule_linear_scale(vq_rw *rw, vq_op *op);
+bool vq_rule_reciprocal(vq_rw *rw, vq_op *op);
+bool vq_rule_trim_const(vq_rw *rw, vq_op *op);
 bool vq_rule_conv(vq_rw *rw, vq_op *op);
 bool vq_rule_unfold(vq_rw *rw, vq_op *op);
 bool vq_rule_move(vq_rw *rw, vq_op *op);
@@ -70,5 +78,10 @@ bool vq_rule_hoist_slice(vq_rw *rw, vq_op *op);
 bool vq_rule_attention(vq_rw *rw, vq_op *op);
 bool vq_rule_attention_scale(vq_rw *rw, vq_op *op);
 bool vq_rule_attention_pack(vq_rw *rw, vq_op *op);
+bool vq_rule_gated_pack(vq_rw *rw, vq_op *op);
+bool vq_rule_concat(vq_rw *rw, vq_op *op);
+bool vq_rule_concat_add(vq_rw *rw, vq_op *op);
+bool vq_rule_concat_view(vq_rw *rw, vq_op *op);
+bool vq_rule_roll(vq_rw *rw, vq_op *op);
 
 #endif

@@ -190,3 +190,77 @@ bool vq_view_is_reshape(const vq_view *v, int64_t source_count) {
   if (v->offset != 0 || vq_view_count(v) != source_count) return false;
   return flat.n == 0 || (flat.n == 1 && flat.atom[0].stride == 1);
 }
+
+// ---- digits -------------------------------------------------------------------
+
+// True when each digit steps over all that a smaller one reaches.
+static bool apart(const vq_atom *a, int n) {
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j < n; j++)
+      if (i != j && a[i].stride >= a[j].stride &&
+          a[i].stride < a[j].stride * a[j].size)
+        return false;
+  return true;
+}
+
+int vq_digits(const int64_t *v, int64_t n, vq_atom digit[VQ_MAX_DIGITS]) {
+  vq_atom in[VQ_MAX_DIGITS];  // innermost first
+  int k = 0;
+  for (int64_t step = 1; step < n; step *= in[k++].size) {
+    int64_t stride = v[step] - v[0], size = 1;
+    if (stride <= 0 || k == VQ_MAX_DIGITS) return -1;
+    while (size * step < n && v[size * step] - v[0] == size * stride) size++;
+    if (n % (size * step)) return -1;
+    in[k] = (vq_atom){size, stride};
+  }
+  for (int64_t i = 0; i < n; i++) {
+    int64_t rest = i, want = v[0];
+    for (int j = 0; j < k; rest /= in[j++].size)
+      want += rest % in[j].size * in[j].stride;
+    if (v[i] != want) return -1;
+  }
+  for (int j = 0; j < k; j++) digit[j] = in[k - 1 - j];
+  return apart(digit, k) ? k : -1;
+}
+
+// Replaces atoms [at, end) of dimension `axis` by `a`.
+static bool splice(vq_view *v, unsigned axis, unsigned at, unsigned end,
+                   const vq_atom *a, unsigned n) {
+  unsigned all = v->first[v->rank], rest = all - end;
+  if (at + n + rest > VQ_VIEW_ATOMS) return false;
+  memmove(v->atom + at + n, v->atom + end, rest * sizeof *a);
+  memcpy(v->atom + at, a, n * sizeof *a);
+  for (unsigned k = axis + 1; k <= v->rank; k++) v->first[k] += at + n - end;
+  return true;
+}
+
+static int64_t times(const vq_atom *a, unsigned n) {
+  int64_t r = 1;
+  for (unsigned i = 0; i < n; i++) r *= a[i].size;
+  return r;
+}
+
+bool vq_view_pick(vq_view *v, unsigned axis, int64_t begin,
+                  const vq_atom *digit, unsigned n_digit) {
+  vq_view r = *v;
+  vq_atom a[VQ_MAX_DIGITS];
+  vq_view_simplify(&r);
+  unsigned at = r.first[axis], end = r.first[axis + 1];
+  if (end - at > 1 || (end == at && (begin || n_digit))) return false;
+  int64_t stride = end > at ? r.atom[at].stride : 0;
+  for (unsigned i = 0; i < n_digit; i++)
+    a[i] = (vq_atom){digit[i].size, digit[i].stride * stride};
+  r.offset += begin * stride;
+  r.dim[axis] = times(digit, n_digit);
+  if (!splice(&r, axis, at, end, a, n_digit)) return false;
+  *v = r;
+  return true;
+}
+
+bool vq_view_stack(vq_view *v, unsigned axis, const vq_atom *digit,
+                   unsigned n_digit) {
+  unsigned at = v->first[axis];
+  if (!splice(v, axis, at, at, digit, n_digit)) return false;
+  v->dim[axis] *= times(digit, n_digit);
+  return true;
+}

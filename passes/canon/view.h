@@ -39,6 +39,21 @@ bool vq_view_transpose(vq_view *v, const int64_t *perm);
 bool vq_view_slice(vq_view *v, const int64_t *begin, const int64_t *size,
                    const int64_t *step);
 
+// Replaces dimension `axis` by the elements begin + digits of it, in mixed radix
+// (see vq_digits): what a gather with a regular index reads. False as above.
+bool vq_view_pick(vq_view *v, unsigned axis, int64_t begin,
+                  const vq_atom *digit, unsigned n_digit);
+
+// Puts digits before those of dimension `axis`: what a concat of views of one
+// source reads. False when there are too many.
+bool vq_view_stack(vq_view *v, unsigned axis, const vq_atom *digit,
+                   unsigned n_digit);
+
+// Writes v[i] - v[0], for all i, as a mixed-radix number of i, outermost digit
+// first and none overlapping another. Returns how many digits, or -1.
+#define VQ_MAX_DIGITS 6
+int vq_digits(const int64_t *v, int64_t n, vq_atom digit[VQ_MAX_DIGITS]);
+
 // Merges atoms that follow each other contiguously inside a dimension.
 void vq_view_simplify(vq_view *v);
 bool vq_view_equal(const vq_view *a, const vq_view *b);

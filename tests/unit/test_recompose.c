@@ -1,17 +1,17 @@
-// recompose keeps meaning (every golden input, before against after), leaves
-// nothing over in the exported models, and brings each family to one form.
+// recompose keeps meaning (every golden input, before against after), and brings
+// all spellings in a file of tests/passes/spellings to one form.
 #include <check.h>
 #include <dirent.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "npy.h"
 #include "vq/eval.h"
-#include "vq/onnx.h"
 #include "vq/pass.h"
 #include "vq/recompose.h"
 #include "vq/strbuf.h"
 #include "vq/text.h"
-#include "vq/vec.h"
 
 #define MAX_FILES 512
 #define MAX_ARGS 8
@@ -74,11 +74,6 @@ static double distance(const float *a, const float *b, int64_t n) {
   return most / top;
 }
 
-static void count_op(void *user, const vq_op *op) {
-  (void)op;
-  ++*(int *)user;
-}
-
 // ---- golden inputs ------------------------------------------------------------
 
 static float *noise(const vq_type *t, unsigned seed) {
@@ -121,12 +116,17 @@ static void check_meaning(const char *file, vq_str text) {
   vq_ctx_destroy(ctx);
 }
 
-START_TEST(golden_inputs_keep_their_meaning) {
-  const char *where = TEST_DATA_DIR "/passes/recompose", *cut = "// -----";
+typedef void (*part_fn)(const char *file, vq_str text, unsigned at, void *user);
+
+// Calls `fn` for each part of each file in a folder of tests/passes.
+static void each_part(const char *folder_name, int min_files, part_fn fn,
+                      void *user) {
+  const char *cut = "// -----";
   folder files;
-  char path[4096];
+  char where[1024], path[4096];
+  snprintf(where, sizeof where, "%s/passes/%s", TEST_DATA_DIR, folder_name);
   list(&files, where, ".vq");
-  ck_assert_int_gt(files.n, 5);
+  ck_assert_int_ge(files.n, min_files);
   for (int i = 0; i < files.n; i++) {
     static char text[1 << 16];
     snprintf(path, sizeof path, "%s/%s.vq", where, files.name[i]);
@@ -135,126 +135,86 @@ START_TEST(golden_inputs_keep_their_meaning) {
     size_t n = fread(text, 1, sizeof text - 1, f);
     fclose(f);
     text[n] = 0;
+    unsigned at = 0;
     for (char *part = text, *end; part; part = end ? end + strlen(cut) : NULL) {
       end = strstr(part, cut);
       size_t size = end ? (size_t)(end - part) : strlen(part);
-      check_meaning(path, (vq_str){part, size});
+      fn(path, (vq_str){part, size}, at++, user);
     }
   }
   list_release(&files);
+}
+
+static void golden_part(const char *file, vq_str text, unsigned at, void *user) {
+  (void)at;
+  (void)user;
+  check_meaning(file, text);
+}
+
+START_TEST(golden_inputs_keep_their_meaning) {
+  each_part("recompose", 6, golden_part, NULL);
 }
 END_TEST
 
-// ---- exported models ------------------------------------------------------------
+// ---- spellings ----------------------------------------------------------------
 
-// One network in one codebase: "vit", "swin_timm", ...
-static void family_of(const char *name, char *out, size_t size) {
-  static const char *const ends[] = {"_ts", "_dy", "_manual", "_sdpa",
-                                     "_eager"};
-  snprintf(out, size, "%s", name);
-  for (unsigned i = 0; i < VQ_COUNT(ends); i++) {
-    char *p = strstr(out, ends[i]);
-    if (p) *p = 0;
-  }
-  if (!strncmp(out, "vit_", 4)) out[3] = 0;
-}
-
-// The weights of a module in the order of its ops, which its hash has fixed.
-typedef VQ_VEC(double) numbers;
-
-static void collect(const vq_module *m, numbers *out) {
-  const vq_func *f = vq_module_func(m, VQ_LIT("main"));
-  vq_each_op(f, op) {
-    if (op->code != VQ_OP_linear && op->code != VQ_OP_layer_norm &&
-        op->code != VQ_OP_patch_embed)
-      continue;
-    for (unsigned i = 1; i < op->n_in; i++) {
-      int64_t n = vq_type_count(vq_in(op, i)->type);
-      for (int64_t j = 0; j < n; j++)
-        vq_vec_push(out, vq_const_f64(vq_const_of(vq_in(op, i)), j));
-    }
-  }
-}
-
-typedef struct family {
-  char name[64];
+// The form and the result of a file's first part.
+typedef struct reference {
   uint64_t hash;
-  numbers weights;
-} family;
-
-static void check_output(const char *path, const vq_module *m, vq_diag *diag) {
-  char file[4200];
-  npy in, want;
+  float *y;
   int64_t n;
-  snprintf(file, sizeof file, "%s.in.npy", path);
-  ck_assert_msg(npy_read(file, &in), "%s", file);
-  snprintf(file, sizeof file, "%s.out.npy", path);
-  ck_assert_msg(npy_read(file, &want), "%s", file);
-  float *got = evaluate(m, &in.data, &n, diag);
-  ck_assert_int_eq(n, want.n);
-  double d = distance(got, want.data, n);
-  ck_assert_msg(d < 1e-4, "%s: differs by %g", path, d);
-  free(got);
-  free(in.data);
-  free(want.data);
+} reference;
+
+static void name_leftover(void *user, const vq_op *op, const char *construct) {
+  ck_abort_msg("%s: %s is left over of %s", (const char *)user,
+               vq_op_info(op->code)->name, construct);
 }
 
-static void check_family(const char *name, const vq_module *m, family *known,
-                         int *n_known) {
-  family f = {.hash = vq_module_hash(m, false)};
-  family_of(name, f.name, sizeof f.name);
-  collect(m, &f.weights);
-  for (int i = 0; i < *n_known; i++) {
-    if (strcmp(known[i].name, f.name)) continue;
-    ck_assert_msg(known[i].hash == f.hash, "%s: another form", name);
-    ck_assert_uint_eq(known[i].weights.n, f.weights.n);
-    double most = 0;
-    for (size_t j = 0; j < f.weights.n; j++)
-      most = fmax(most, fabs(known[i].weights.p[j] - f.weights.p[j]));
-    ck_assert_msg(most < 1e-6, "%s: weights differ by %g", name, most);
-    vq_vec_release(&f.weights);
-    return;
+// Part 0 is the reference; the others, which compute the same from the same
+// constants, must become it.
+static void spelling(const char *file, vq_str text, unsigned at, void *user) {
+  reference *ref = user;
+  vq_ctx *ctx = vq_ctx_create();
+  vq_diag diag;
+  vq_strbuf said = {0};
+  vq_module *m = NULL;
+  float *in[MAX_ARGS];
+  int64_t n;
+  char name[4200];
+  snprintf(name, sizeof name, "%s, part %u", file, at);
+  vq_diag_init(&diag, ctx, vq_sink_strbuf, &said);
+  ck_assert_msg(!vq_parse(ctx, text, file, &diag, &m), "%s: %s", name,
+                vq_strbuf_z(&said));
+  const vq_func *f = vq_module_func(m, VQ_LIT("main"));
+  for (unsigned i = 0; i < f->n_arg; i++) in[i] = noise(f->arg[i].type, i + 1);
+  float *before = evaluate(m, in, &n, &diag);
+  run(m, "fold,recompose,cse,dce", &diag);
+  vq_recompose_leftovers(m, name_leftover, name);
+  float *after = evaluate(m, in, &n, &diag);
+  double d = distance(after, before, n);
+  ck_assert_msg(d < 1e-5, "%s: differs by %g", name, d);
+  if (at == 0) {
+    free(ref->y);
+    *ref = (reference){vq_module_hash(m, false), after, n};
+  } else {
+    ck_assert_int_eq(n, ref->n);
+    d = distance(after, ref->y, n);
+    ck_assert_msg(d < 1e-5, "%s: differs by %g from part 0", name, d);
+    ck_assert_msg(vq_module_hash(m, false) == ref->hash, "%s: another form",
+                  name);
+    free(after);
   }
-  known[(*n_known)++] = f;
+  for (unsigned i = 0; i < f->n_arg; i++) free(in[i]);
+  free(before);
+  vq_module_destroy(m);
+  vq_strbuf_release(&said);
+  vq_ctx_destroy(ctx);
 }
 
-START_TEST(exported_models_have_one_form) {
-  const char *data = getenv("VITQC_DATA");
-  char where[2048], path[4096];
-  static family known[MAX_FILES];
-  int n_known = 0;
-  folder files;
-  if (!data) {
-    fprintf(stderr, "SKIPPED: VITQC_DATA is not set\n");
-    return;
-  }
-  snprintf(where, sizeof where, "%s/fixtures", data);
-  list(&files, where, ".onnx");
-  ck_assert_int_gt(files.n, 0);
-  for (int i = 0; i < files.n; i++) {
-    vq_ctx *ctx = vq_ctx_create();
-    vq_diag diag;
-    vq_strbuf said = {0};
-    vq_module *m = NULL;
-    int n_left = 0;
-    vq_diag_init(&diag, ctx, vq_sink_strbuf, &said);
-    snprintf(path, sizeof path, "%s/%s.onnx", where, files.name[i]);
-    vq_onnx_options opt = {.batch = 1};
-    ck_assert_msg(!vq_onnx_import(ctx, path, &opt, &diag, &m, NULL), "%s: %s",
-                  path, vq_strbuf_z(&said));
-    run(m, "fold,recompose,cse,dce", &diag);
-    vq_recompose_leftovers(m, count_op, &n_left);
-    ck_assert_msg(n_left == 0, "%s: %d ops left over", files.name[i], n_left);
-    path[strlen(path) - strlen(".onnx")] = 0;
-    check_output(path, m, &diag);
-    check_family(files.name[i], m, known, &n_known);
-    vq_module_destroy(m);
-    vq_strbuf_release(&said);
-    vq_ctx_destroy(ctx);
-  }
-  for (int i = 0; i < n_known; i++) vq_vec_release(&known[i].weights);
-  ck_assert_int_lt(n_known, files.n);
-  list_release(&files);
+START_TEST(spellings_have_one_form) {
+  reference ref = {0};
+  each_part("spellings", 20, spelling, &ref);
+  free(ref.y);
 }
 END_TEST
 
@@ -262,7 +222,7 @@ int main(void) {
   Suite *s = suite_create("recompose");
   TCase *t = tcase_create("recompose");
   tcase_add_test(t, golden_inputs_keep_their_meaning);
-  tcase_add_test(t, exported_models_have_one_form);
+  tcase_add_test(t, spellings_have_one_form);
   suite_add_tcase(s, t);
   SRunner *r = srunner_create(s);
   srunner_run_all(r, CK_ENV);

@@ -62,6 +62,8 @@ unsigned vq_pipeline_length(const vq_pipeline *p);
 const vq_pass *vq_pipeline_pass(const vq_pipeline *p, unsigned i);
 // Keeps the passes [first, last); for --start-after and --stop-after.
 void vq_pipeline_trim(vq_pipeline *p, unsigned first, unsigned last);
+// Adds `pass` with default options; it becomes pass number `at`.
+void vq_pipeline_insert(vq_pipeline *p, unsigned at, const vq_pass *pass);
 
 typedef struct vq_pass_record {
   const vq_pass *pass;
