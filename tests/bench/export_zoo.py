@@ -15,7 +15,6 @@ graphs, onnxsim its simplified ones. Says what it skips.
 """
 import argparse
 import importlib
-import io
 import logging
 import os
 import re
@@ -210,14 +209,15 @@ def add_transformers():
     base = dict(hidden_size=48, num_hidden_layers=2, num_attention_heads=3,
                 intermediate_size=96, image_size=32, patch_size=8, num_labels=10)
 
-    def add(name, config, cls, key, size=32, impl=("eager", "sdpa"), **k):
+    def add(name, config, cls, key, size=32, impl=("eager", "sdpa"),
+            open_=False, **k):
         def make(attention):
             c = getattr(hf, config)(**{**base, **k})
             c._attn_implementation = attention
             return First(getattr(hf, cls)(c), key)
         for i, attention in enumerate(impl):
             # One network: MODEL is the name before the attention.
-            model(f"hf_{name}__{attention}", size,
+            model(f"hf_{name}__{attention}", size, open_,
                   dynamo="swin" not in name)(lambda a=attention: make(a))
 
     add("vit", "ViTConfig", "ViTForImageClassification", "logits")
@@ -258,7 +258,7 @@ def add_transformers():
     add("swin2", "Swinv2Config", "Swinv2ForImageClassification", "logits",
         size=64, impl=("eager",), **swin)
     add("mobilevit", "MobileViTConfig", "MobileViTForImageClassification",
-        "logits", size=64, hidden_sizes=[24, 32, 40],
+        "logits", size=64, open_=True, hidden_sizes=[24, 32, 40],
         neck_hidden_sizes=[8, 16, 24, 32, 40, 48, 96], patch_size=2,
         image_size=64, impl=("eager",))
 
@@ -279,6 +279,9 @@ def lively(m):
 
 
 def torchscript(m, x, path, opset, dynamic, fold=True):
+    for part in m.modules():  # timm: attention by hand where the op is missing
+        if hasattr(part, "fused_attn"):
+            part.fused_attn = opset >= 14
     axes = {"image": {0: "batch"}, "y": {0: "batch"}} if dynamic else None
     torch.onnx.export(m, (x,), path, opset_version=opset, dynamo=False,
                       input_names=["image"], output_names=["y"],
@@ -334,9 +337,12 @@ DERIVED_FROM = ("ts17_dyn", "ts13_st", "dy20_st")
 
 
 def quietly(function, *arguments):
-    """None, or the last line of what went wrong."""
-    out, err = sys.stdout, sys.stderr
-    sys.stdout = sys.stderr = io.StringIO()
+    """None, or the first line of what went wrong. PyTorch also prints from C."""
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    sys.stdout.flush()
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
     try:
         function(*arguments)
         return None
@@ -344,7 +350,11 @@ def quietly(function, *arguments):
         lines = [l for l in str(e).strip().splitlines() if l.strip()]
         return f"{type(e).__name__}: {lines[0][:150] if lines else ''}"
     finally:
-        sys.stdout, sys.stderr = out, err
+        sys.stdout.flush()
+        for to, old in enumerate(kept, 1):
+            os.dup2(old, to)
+            os.close(old)
+        os.close(nowhere)
 
 
 def write(folder, name, make, size, open_, can_dynamo, exporters):
