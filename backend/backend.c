@@ -1,12 +1,13 @@
 // vq_backend_emit: one module to one file of any kind.
 #include "vq/backend.h"
 
-#include "emit_model.h"
+#include "archive.h"
+#include "emit_kernel.h"
 #include "header.h"
 #include "link.h"
 #include "object.h"
-#include "output.h"
 #include "target.h"
+#include "units.h"
 
 static vq_status write_header(const vq_layout *layout, const char *path,
                               const vq_backend_options *opt, vq_diag *diag) {
@@ -17,63 +18,108 @@ static vq_status write_header(const vq_layout *layout, const char *path,
   return st;
 }
 
-static vq_status write_archive(const vq_layout *layout, const void *object,
-                               size_t size, const char *path,
-                               const vq_backend_options *opt, vq_diag *diag) {
-  static const char *const suffix[] = {"_query", "_run", "_workspace"};
-  const char *symbol[VQ_COUNT(suffix) + 1] = {VITQ_QUERY_SYMBOL};
-  vq_strbuf name[VQ_COUNT(suffix)] = {{0}}, ar = {0};
-  for (unsigned i = 0; i < VQ_COUNT(suffix); i++) {
-    vq_strbuf_printf(&name[i], "%s%s", layout->symbol, suffix[i]);
-    symbol[i + 1] = vq_strbuf_z(&name[i]);
+// What an object defines for others: the tables the entry points, every other
+// object its kernel.
+static vq_member code_member(const vq_layout *l, const vq_target *target,
+                             unsigned i, LLVMMemoryBufferRef object, vq_arena *arena) {
+  static const char *const entry[] = {"_query", "_run", "_workspace"};
+  unsigned n = i ? 1 : 1 + (unsigned)VQ_COUNT(entry);
+  const char **symbol = VQ_NEW_N(arena, const char *, n);
+  for (unsigned k = 0; k < n; k++) {
+    vq_strbuf name = {0};
+    if (i)
+      vq_kernel_symbol(&name, l, (i - 1) % l->n_kernel,
+                       &target[(i - 1) / l->n_kernel]);
+    else if (k)
+      vq_strbuf_printf(&name, "%s%s", l->symbol, entry[k - 1]);
+    else
+      vq_strbuf_puts(&name, VITQ_QUERY_SYMBOL);
+    symbol[k] = vq_arena_str(arena, vq_strbuf_view(&name)).p;
+    vq_strbuf_release(&name);
   }
-  vq_archive_write(&ar, "model.o/", object, size, symbol, VQ_COUNT(symbol));
-  vq_status st = vq_output_file(path, ar.p, ar.n, opt, diag);
-  for (unsigned i = 0; i < VQ_COUNT(suffix); i++) vq_strbuf_release(&name[i]);
-  vq_strbuf_release(&ar);
-  return st;
+  return (vq_member){LLVMGetBufferStart(object), LLVMGetBufferSize(object),
+                     symbol, n};
 }
 
-// The linker writes the temporary file of the output; the object lies beside
+static vq_member constants_member(const vq_layout *l, vq_arena *arena) {
+  vq_strbuf name = {0};
+  vq_strbuf_printf(&name, "%s_constants", l->symbol);
+  const char **symbol = VQ_NEW_N(arena, const char *, 1);
+  *symbol = vq_arena_str(arena, vq_strbuf_view(&name)).p;
+  vq_strbuf_release(&name);
+  return (vq_member){NULL, vq_blob_object_size(l), symbol, 1};
+}
+
+// The linker writes the temporary file of the output; the archive lies beside
 // it while the linker runs.
-static vq_status write_shared(const void *object, size_t size, const char *path,
+static vq_status link_members(const vq_member *m, unsigned n, vq_emit_kind kind,
+                              const vq_layout *l, const char *path,
                               const vq_backend_options *opt, vq_diag *diag) {
-  vq_output so, obj;
-  if (vq_output_open(&so, path, opt, diag)) return VQ_ERR;
-  if (so.direct) {
-    vq_output_abort(&so);
+  vq_output out, ar;
+  if (vq_output_open(&out, path, opt, diag)) return VQ_ERR;
+  if (out.direct) {
+    vq_output_abort(&out);
     return vq_error(diag, VQ_E_io, (vq_loc){0},
-                    "cannot write a shared object to '%s': not a regular file",
-                    path);
+                    "cannot link into '%s': not a regular file", path);
   }
   vq_strbuf name = {0};
-  vq_strbuf_printf(&name, "%s.o", so.temp);
-  vq_status st = vq_output_open(&obj, vq_strbuf_z(&name), opt, diag);
+  vq_strbuf_printf(&name, "%s.a", out.temp);
+  vq_status st = vq_output_open(&ar, vq_strbuf_z(&name), opt, diag);
+  if (!st) st = vq_archive_write(&ar, m, n, l);
   if (!st) {
-    st = vq_output_write(&obj, object, size);
-    if (!st) st = vq_link_shared(obj.temp, so.temp, opt, diag);
-    vq_output_abort(&obj);
+    st = vq_link(kind, ar.temp, out.temp, opt, diag);
+    vq_output_abort(&ar);
   }
   vq_strbuf_release(&name);
-  if (!st) return vq_output_commit(&so);
-  vq_output_abort(&so);
+  if (!st) return vq_output_commit(&out);
+  vq_output_abort(&out);
   return VQ_ERR;
 }
 
-static vq_status write_code(vq_llvm *l, const vq_layout *layout,
-                            vq_emit_kind kind, const char *path,
-                            const vq_backend_options *opt, vq_diag *diag) {
-  bool boxed = kind == VQ_EMIT_SO || kind == VQ_EMIT_ARCHIVE;
-  LLVMMemoryBufferRef buf;
-  if (vq_object_emit(l, boxed ? VQ_EMIT_OBJ : kind, &buf)) return VQ_ERR;
-  vq_llvm_close(l);
-  const char *p = LLVMGetBufferStart(buf);
-  size_t n = LLVMGetBufferSize(buf);
+static vq_status write_archive(const vq_member *m, unsigned n,
+                               const vq_layout *l, const char *path,
+                               const vq_backend_options *opt, vq_diag *diag) {
+  vq_output o;
+  if (vq_output_open(&o, path, opt, diag) || vq_archive_write(&o, m, n, l))
+    return VQ_ERR;
+  return vq_output_commit(&o);
+}
+
+// Complete machine code: compile units and constants, linked or not.
+static vq_status emit_code(const vq_layout *layout, const vq_target *target,
+                           unsigned n_target, vq_emit_kind kind,
+                           const char *path, const vq_backend_options *opt,
+                           vq_arena *arena, vq_diag *diag) {
+  vq_objects o;
+  if (vq_units_compile(&o, layout, target, n_target, true, opt->n_thread, arena,
+                       diag))
+    return VQ_ERR;
+  vq_member *m = VQ_NEW_N(arena, vq_member, o.n + 1);
+  for (unsigned i = 0; i < o.n; i++)
+    m[i] = code_member(layout, target, i, o.object[i], arena);
+  m[o.n] = constants_member(layout, arena);
   vq_status st =
-      kind == VQ_EMIT_SO ? write_shared(p, n, path, opt, diag)
-      : kind == VQ_EMIT_ARCHIVE
-          ? write_archive(layout, p, n, path, opt, diag)
-          : vq_output_file(path, p, n, opt, diag);
+      kind == VQ_EMIT_ARCHIVE
+          ? write_archive(m, o.n + 1, layout, path, opt, diag)
+          : link_members(m, o.n + 1, kind, layout, path, opt, diag);
+  vq_objects_release(&o);
+  return st;
+}
+
+// The code as one LLVM module, to be read or worked on: without the constants.
+static vq_status emit_module(const vq_layout *layout, const vq_target *target,
+                             unsigned n_target, vq_emit_kind kind,
+                             const char *path, const vq_backend_options *opt,
+                             vq_diag *diag) {
+  LLVMMemoryBufferRef buf = NULL;
+  vq_llvm l;
+  vq_status st = vq_llvm_open(&l, layout->symbol, diag);
+  if (!st) st = vq_emit_model(&l, layout, target, n_target);
+  if (!st) st = vq_object_emit(&l, kind, &buf);
+  vq_llvm_close(&l);
+  if (st) return st;
+  st = vq_output_file(path, LLVMGetBufferStart(buf), LLVMGetBufferSize(buf), opt,
+                      diag);
   LLVMDisposeMemoryBuffer(buf);
   return st;
 }
@@ -90,19 +136,13 @@ static vq_status emit(const vq_module *m, vq_emit_kind kind, const char *path,
   if (kind == VQ_EMIT_SO && !opt->runtime_lib)
     return vq_error(diag, VQ_E_option, (vq_loc){0},
                     "a shared object needs the path of libvitq_rt.a");
+  bool linked = kind == VQ_EMIT_SO || kind == VQ_EMIT_OBJ;
   if (opt->dry_run)
-    return kind == VQ_EMIT_SO ? vq_link_shared("MODEL.o", path, opt, diag)
-                              : VQ_OK;
+    return linked ? vq_link(kind, "MODEL.a", path, opt, diag) : VQ_OK;
   if (kind == VQ_EMIT_HEADER) return write_header(&layout, path, opt, diag);
-  bool readable = kind == VQ_EMIT_LLVM || kind == VQ_EMIT_ASM;
-  vq_llvm l;
-  vq_status st = vq_llvm_open(&l, layout.symbol, diag);
-  if (!st)
-    st = vq_emit_model(&l, &layout, target, n_target,
-                       readable ? VQ_MODEL_TEXT : VQ_MODEL_LINKED);
-  if (!st) st = write_code(&l, &layout, kind, path, opt, diag);
-  vq_llvm_close(&l);
-  return st;
+  if (linked || kind == VQ_EMIT_ARCHIVE)
+    return emit_code(&layout, target, n_target, kind, path, opt, arena, diag);
+  return emit_module(&layout, target, n_target, kind, path, opt, diag);
 }
 
 vq_status vq_backend_emit(const vq_module *m, vq_emit_kind kind,

@@ -42,7 +42,6 @@ typedef struct vq_emit {
   const vq_target *target;
   const vq_func *kernel;
   const vq_kernel_plan *plan;
-  vq_ctx *ctx;
   vq_diag *diag;
   vq_arena *temp;  // lives as long as this emission
 } vq_emit;

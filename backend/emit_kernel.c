@@ -32,9 +32,11 @@ const vq_emitter *vq_emitter_for(const vq_func *kernel, bool generic,
   return NULL;
 }
 
-// "vqk_softmax_3x197x197__x86_64_v4", a name assemblers take without quotes.
-static void kernel_symbol(vq_strbuf *s, const vq_func *f, const vq_target *t) {
-  vq_strbuf_printf(s, "vqk_%.*s__%s", VQ_FMT(f->name), t->name);
+// Models may be linked into one program, hence the prefix.
+void vq_kernel_symbol(vq_strbuf *s, const vq_layout *l, uint32_t kernel,
+                      const vq_target *t) {
+  vq_strbuf_printf(s, "%s.%.*s.%s", l->symbol,
+                   VQ_FMT(l->kernel[kernel].func->name), t->name);
   for (size_t i = 0; i < s->n; i++)
     if (!isalnum((unsigned char)s->p[i]) && s->p[i] != '.') s->p[i] = '_';
 }
@@ -91,13 +93,13 @@ static vq_status emit_body(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
 }
 
 // The outer function: void (ptr arg, i64 begin, i64 end, ptr scratch).
-static LLVMValueRef emit_wrapper(vq_llvm *l, const vq_layout_kernel *k,
-                                 vq_emit *e, const char *name,
-                                 LLVMTypeRef body_type) {
+static void emit_wrapper(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
+                         const char *name, LLVMTypeRef body_type) {
   unsigned n = k->func->n_result + k->func->n_arg;
   LLVMTypeRef param[] = {e->ptr, e->i64, e->i64, e->ptr};
   LLVMTypeRef type = LLVMFunctionType(e->void_, param, 4, false);
   LLVMValueRef body = e->fn, fn = new_function(l, name, type, e->target);
+  LLVMSetVisibility(fn, LLVMHiddenVisibility);
   LLVMPositionBuilderAtEnd(e->b,
                            LLVMAppendBasicBlockInContext(l->lc, fn, "entry"));
   LLVMValueRef *arg = VQ_NEW_N(e->temp, LLVMValueRef, n + 3);
@@ -106,16 +108,16 @@ static LLVMValueRef emit_wrapper(vq_llvm *l, const vq_layout_kernel *k,
   for (unsigned i = 0; i < 3; i++) arg[n + i] = LLVMGetParam(fn, i + 1);
   LLVMBuildCall2(e->b, body_type, body, arg, n + 3, "");
   LLVMBuildRetVoid(e->b);
-  return fn;
 }
 
-vq_status vq_emit_kernel(vq_llvm *l, const vq_layout_kernel *k,
-                         const vq_target *t, vq_arena *temp, LLVMValueRef *out) {
+static vq_status emit_kernel(vq_llvm *l, const vq_layout *layout,
+                             uint32_t kernel, const vq_target *t,
+                             vq_arena *temp) {
+  const vq_layout_kernel *k = &layout->kernel[kernel];
   const vq_func *f = k->func;
   unsigned n = f->n_result + f->n_arg;
   vq_emit e = {.lc = l->lc, .mod = l->mod, .target = t, .kernel = f,
-               .plan = &k->plan, .ctx = f->module->ctx, .diag = l->diag,
-               .temp = temp};
+               .plan = &k->plan, .diag = l->diag, .temp = temp};
   e.f32 = LLVMFloatTypeInContext(l->lc);
   e.i64 = LLVMInt64TypeInContext(l->lc);
   e.i32 = LLVMInt32TypeInContext(l->lc);
@@ -129,12 +131,20 @@ vq_status vq_emit_kernel(vq_llvm *l, const vq_layout_kernel *k,
     param[i] = i == n || i == n + 1 ? e.i64 : e.ptr;
   LLVMTypeRef type = LLVMFunctionType(e.void_, param, n + 3, false);
   vq_strbuf name = {0}, body = {0};
-  kernel_symbol(&name, f, t);
+  vq_kernel_symbol(&name, layout, kernel, t);
   vq_strbuf_printf(&body, "%s.body", vq_strbuf_z(&name));
   vq_status st = emit_body(l, k, &e, vq_strbuf_z(&body), type);
-  if (!st) *out = emit_wrapper(l, k, &e, vq_strbuf_z(&name), type);
+  if (!st) emit_wrapper(l, k, &e, vq_strbuf_z(&name), type);
   vq_strbuf_release(&name);
   vq_strbuf_release(&body);
   LLVMDisposeBuilder(e.b);
+  return st;
+}
+
+vq_status vq_emit_kernel(vq_llvm *l, const vq_layout *layout, uint32_t kernel,
+                         const vq_target *t) {
+  vq_arena temp = {0};
+  vq_status st = emit_kernel(l, layout, kernel, t, &temp);
+  vq_arena_release(&temp);
   return st;
 }

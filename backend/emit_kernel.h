@@ -4,12 +4,15 @@
 
 #include "layout.h"
 #include "llvm.h"
+#include "vq/strbuf.h"
 
-// Adds the function, of type vitq_kernel_fn, to the module, visible so that
-// the optimizer keeps it until the tables refer to it. `temp` may be reset
-// afterwards. *out stays NULL after a diagnostic.
-VQ_NODISCARD vq_status vq_emit_kernel(vq_llvm *l, const vq_layout_kernel *k,
-                                      const vq_target *t, vq_arena *temp,
-                                      LLVMValueRef *out);
+// Appends the name of a kernel's function for `t`, unique among models with
+// different symbols: "fashion.gemm_m197n768k192_bias_gelu.x86_64_v4".
+void vq_kernel_symbol(vq_strbuf *s, const vq_layout *l, uint32_t kernel,
+                      const vq_target *t);
+
+// Adds the function, hidden and of type vitq_kernel_fn, to the module.
+VQ_NODISCARD vq_status vq_emit_kernel(vq_llvm *l, const vq_layout *layout,
+                                      uint32_t kernel, const vq_target *t);
 
 #endif

@@ -1,8 +1,7 @@
 // The tables of vitq_abi.h as LLVM constants, and the functions around them.
 //
-// The tables are added after the optimizer has run: it has nothing to gain
-// from megabytes of weights. All data is constant; the few addresses in the
-// tables are relocated at load time and read-only afterwards.
+// All data is constant; the few addresses in the tables are relocated at load
+// time and read-only afterwards. The weights are no part of any LLVM module.
 #include "emit_model.h"
 
 #include "emit_kernel.h"
@@ -136,15 +135,33 @@ static LLVMValueRef steps(tables *t) {
   return array(t, v, l->n_step, "steps");
 }
 
-static LLVMValueRef variants(tables *t, const vq_target *target, unsigned n,
-                             LLVMValueRef *const *fn) {
+// A kernel of this module, or a declaration of one in another unit.
+static LLVMValueRef kernel_fn(tables *t, uint32_t k, const vq_target *target) {
+  vq_strbuf name = {0};
+  vq_kernel_symbol(&name, t->layout, k, target);
+  LLVMValueRef fn = LLVMGetNamedFunction(t->l->mod, vq_strbuf_z(&name));
+  if (!fn) {
+    LLVMTypeRef type =
+        LLVMFunctionType(LLVMVoidTypeInContext(t->l->lc), NULL, 0, false);
+    fn = LLVMAddFunction(t->l->mod, vq_strbuf_z(&name), type);
+    LLVMSetVisibility(fn, LLVMHiddenVisibility);
+  }
+  vq_strbuf_release(&name);
+  return fn;
+}
+
+static LLVMValueRef variants(tables *t, const vq_target *target, unsigned n) {
+  uint32_t n_kernel = t->layout->n_kernel;
   LLVMValueRef *v = VQ_NEW_N(t->temp, LLVMValueRef, n);
-  for (unsigned i = 0; i < n; i++)
+  LLVMValueRef *fn = VQ_NEW_N(t->temp, LLVMValueRef, n_kernel);
+  for (unsigned i = 0; i < n; i++) {
+    for (uint32_t k = 0; k < n_kernel; k++) fn[k] = kernel_fn(t, k, &target[i]);
     v[i] = record(t,
                   FIELDS(text(t, vq_str_of(target[i].name)),
                          k64(t, target[i].requires),
-                         array(t, fn[i], t->layout->n_kernel, "kernel_fns")),
+                         array(t, fn, n_kernel, "kernel_fns")),
                   sizeof(vitq_variant));
+  }
   return array(t, v, n, "variants");
 }
 
@@ -185,32 +202,18 @@ static LLVMValueRef meta(tables *t, unsigned *n) {
 
 // ---- constants ------------------------------------------------------------------
 
-void vq_layout_fill(const vq_layout *layout, void *blob) {
-  for (uint32_t i = 0; i < layout->n_constant; i++) {
-    const vq_layout_const *c = &layout->constant[i];
-    if (!c->shared && c->size)
-      memcpy((char *)blob + c->offset, c->bytes, c->size);
-  }
-}
-
-// One 64-byte aligned hidden symbol, defined only in a complete module.
-static LLVMValueRef constants(tables *t, bool defined) {
+// One 64-byte aligned hidden symbol, which another object defines.
+static LLVMValueRef constants(tables *t) {
   vq_strbuf name = {0};
   vq_strbuf_printf(&name, "%s_constants", t->layout->symbol);
-  uint64_t size = t->layout->constant_bytes;
   LLVMTypeRef i8 = LLVMInt8TypeInContext(t->l->lc);
-  LLVMValueRef g = LLVMAddGlobal(t->l->mod, LLVMArrayType2(i8, size),
-                                 vq_strbuf_z(&name));
+  LLVMValueRef g = LLVMAddGlobal(
+      t->l->mod, LLVMArrayType2(i8, t->layout->constant_bytes),
+      vq_strbuf_z(&name));
   vq_strbuf_release(&name);
   LLVMSetGlobalConstant(g, true);
   LLVMSetAlignment(g, VITQ_ALIGN);
   LLVMSetVisibility(g, LLVMHiddenVisibility);
-  if (!defined) return g;
-  vq_arena blob = {0};
-  char *bytes = vq_arena_alloc(&blob, size, VITQ_ALIGN);
-  vq_layout_fill(t->layout, bytes);
-  LLVMSetInitializer(g, LLVMConstStringInContext2(t->l->lc, bytes, size, true));
-  vq_arena_release(&blob);
   return g;
 }
 
@@ -277,12 +280,12 @@ static void emit_entries(tables *t) {
 
 // ---- the whole ----------------------------------------------------------------------
 
-static vq_status emit_tables(tables *t, const vq_target *target, unsigned n_target,
-                             LLVMValueRef *const *fn, vq_model_form form) {
+static vq_status emit_tables(tables *t, const vq_target *target,
+                             unsigned n_target, bool entries) {
   const vq_layout *l = t->layout;
   vitq_preprocess p;
   if (vq_preprocess_read(l->m, &p, t->l->diag)) return VQ_ERR;
-  t->blob = constants(t, form == VQ_MODEL_LINKED);
+  t->blob = constants(t);
   unsigned n_label = vq_label_count(l->m), n_meta;
   LLVMValueRef pairs = meta(t, &n_meta);
   LLVMValueRef model = record(
@@ -291,48 +294,36 @@ static vq_status emit_tables(tables *t, const vq_target *target, unsigned n_targ
              text(t, l->m->name), text(t, VQ_LIT("vitqc " VITQC_VERSION)),
              k32(t, l->main->n_arg), k32(t, l->main->n_result), inputs(t),
              outputs(t), k32(t, (uint64_t)l->batch), k32(t, n_target),
-             variants(t, target, n_target, fn), k32(t, l->n_kernel),
+             variants(t, target, n_target), k32(t, l->n_kernel),
              k32(t, l->n_step), kernels(t), steps(t), k64(t, l->arena_bytes),
              t->blob, k64(t, l->constant_bytes), preprocess(t, &p),
              k32(t, n_label), k32(t, n_meta), labels(t, n_label), pairs),
       sizeof(vitq_model));
   t->model = hidden(t, model, "model");
-  emit_query(t, form != VQ_MODEL_JIT);
-  if (form != VQ_MODEL_JIT) emit_entries(t);
+  emit_query(t, entries);
+  if (entries) emit_entries(t);
   return VQ_OK;
 }
 
-static vq_status emit_all(tables *t, const vq_target *target, unsigned n_target,
-                          vq_model_form form) {
-  LLVMValueRef **fn = VQ_NEW_N(t->temp, LLVMValueRef *, n_target);
-  vq_arena temp = {0};
-  vq_status st = VQ_OK;
-  for (unsigned v = 0; v < n_target && !st; v++) {
-    fn[v] = VQ_NEW_N(t->temp, LLVMValueRef, t->layout->n_kernel);
-    for (uint32_t k = 0; k < t->layout->n_kernel && !st; k++) {
-      st = vq_emit_kernel(t->l, &t->layout->kernel[k], &target[v], &temp,
-                          &fn[v][k]);
-      vq_arena_reset(&temp);
-    }
-  }
-  vq_arena_release(&temp);
-  if (st || vq_llvm_optimize(t->l)) return VQ_ERR;
-  for (unsigned v = 0; v < n_target; v++)
-    for (uint32_t k = 0; k < t->layout->n_kernel; k++)
-      LLVMSetLinkage(fn[v][k], LLVMInternalLinkage);
-  return emit_tables(t, target, n_target, fn, form);
-}
-
-vq_status vq_emit_model(vq_llvm *l, const vq_layout *layout,
-                        const vq_target *target, unsigned n_target,
-                        vq_model_form form) {
+vq_status vq_emit_tables(vq_llvm *l, const vq_layout *layout,
+                         const vq_target *target, unsigned n_target,
+                         bool entries) {
   vq_arena temp = {0};
   tables t = {.l = l, .layout = layout, .temp = &temp,
               .i32 = LLVMInt32TypeInContext(l->lc),
               .i64 = LLVMInt64TypeInContext(l->lc),
               .f32 = LLVMFloatTypeInContext(l->lc),
               .ptr = LLVMPointerTypeInContext(l->lc, 0)};
-  vq_status st = emit_all(&t, target, n_target, form);
+  vq_status st = emit_tables(&t, target, n_target, entries);
   vq_arena_release(&temp);
   return st;
+}
+
+vq_status vq_emit_model(vq_llvm *l, const vq_layout *layout,
+                        const vq_target *target, unsigned n_target) {
+  for (unsigned v = 0; v < n_target; v++)
+    for (uint32_t k = 0; k < layout->n_kernel; k++)
+      if (vq_emit_kernel(l, layout, k, &target[v])) return VQ_ERR;
+  if (vq_llvm_optimize(l)) return VQ_ERR;
+  return vq_emit_tables(l, layout, target, n_target, true);
 }

@@ -1,23 +1,21 @@
-// The whole compiled model as one LLVM module.
+// A compiled model in LLVM: its tables, or all of it in one module.
 #ifndef VQ_BACKEND_EMIT_MODEL_H
 #define VQ_BACKEND_EMIT_MODEL_H
 
 #include "layout.h"
 #include "llvm.h"
 
-// What a module is for.
-typedef enum vq_model_form {
-  VQ_MODEL_LINKED,  // complete: constants inside, C entry points
-  VQ_MODEL_TEXT,    // to be read: the constants are an external symbol
-  VQ_MODEL_JIT      // constants external, no entry points but <symbol>_query
-} vq_model_form;
+// Adds the tables and functions around the kernels. A kernel that the module
+// lacks is declared, as are the constants, <symbol>_constants. With `entries`
+// there are <symbol>_run, <symbol>_workspace and the weak vitq_model_query;
+// without, only <symbol>_query.
+VQ_NODISCARD vq_status vq_emit_tables(vq_llvm *l, const vq_layout *layout,
+                                      const vq_target *target,
+                                      unsigned n_target, bool entries);
 
-// Emits kernels for `n_target` rows, optimizes them, adds the tables.
+// Emits kernels for `n_target` rows, optimizes them, adds tables with entries.
 VQ_NODISCARD vq_status vq_emit_model(vq_llvm *l, const vq_layout *layout,
-                                     const vq_target *target, unsigned n_target,
-                                     vq_model_form form);
-
-// Copies the constants of `layout` to `blob` (constant_bytes, zeroed).
-void vq_layout_fill(const vq_layout *layout, void *blob);
+                                     const vq_target *target,
+                                     unsigned n_target);
 
 #endif

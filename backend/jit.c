@@ -1,4 +1,4 @@
-// vq_exec backed by this backend: the object goes into LLJIT, not to a file.
+// vq_exec backed by this backend: the objects go into LLJIT, not to a file.
 //
 // The code and the tables are those of a shared object for one variant; only
 // the constants stay where they are and are given to the linker as an absolute
@@ -6,9 +6,9 @@
 #include <llvm-c/LLJIT.h>
 #include <stdlib.h>
 
-#include "emit_model.h"
-#include "object.h"
+#include "blob.h"
 #include "target.h"
+#include "units.h"
 #include "vitq.h"
 #include "vq/backend.h"
 #include "vq/rewrite.h"
@@ -86,17 +86,17 @@ static LLVMErrorRef use_process_symbols(vq_program *p) {
   return err;
 }
 
-// Takes `object` over. *query receives the address of <symbol>_query.
-static vq_status link_object(vq_program *p, const vq_layout *layout,
-                             LLVMMemoryBufferRef object, vq_arena *temp,
+// Takes the buffers of `o` over. *query receives the address of <symbol>_query.
+static vq_status link_objects(vq_program *p, const vq_layout *layout,
+                             vq_objects *o, vq_arena *temp,
                              vitq_query_fn *query, vq_diag *diag) {
   LLVMErrorRef err = LLVMOrcCreateLLJIT(&p->jit, LLVMOrcCreateLLJITBuilder());
-  if (err) {
-    LLVMDisposeMemoryBuffer(object);
-    return llvm_failed(err, diag);
-  }
+  if (err) return llvm_failed(err, diag);
   LLVMOrcJITDylibRef dylib = LLVMOrcLLJITGetMainJITDylib(p->jit);
-  err = LLVMOrcLLJITAddObjectFile(p->jit, dylib, object);
+  for (unsigned i = 0; i < o->n && !err; i++) {
+    err = LLVMOrcLLJITAddObjectFile(p->jit, dylib, o->object[i]);
+    o->object[i] = NULL;
+  }
   if (!err) err = define_blob(p, symbol_name(layout, "_constants", temp));
   if (!err) err = use_process_symbols(p);
   LLVMOrcExecutorAddress at = 0;
@@ -129,31 +129,23 @@ static void *aligned(uint64_t size) {
   return memset(p, 0, size);
 }
 
-static vq_status compile_object(const vq_layout *layout, vq_diag *diag,
-                                LLVMMemoryBufferRef *object) {
-  const vq_target *target;
-  unsigned n;
-  vq_llvm l;
-  if (vq_target_select(NULL, "native", diag, &target, &n) ||
-      vq_llvm_open(&l, layout->symbol, diag))
-    return VQ_ERR;
-  vq_status st = vq_emit_model(&l, layout, target, n, VQ_MODEL_JIT);
-  if (!st) st = vq_object_emit(&l, VQ_EMIT_OBJ, object);
-  vq_llvm_close(&l);
-  return st;
-}
-
 static vq_status compile(vq_program *p, const vq_module *m, vq_arena *temp,
                          vq_diag *diag) {
   vq_layout layout;
-  LLVMMemoryBufferRef object;
+  vq_objects objects;
+  const vq_target *target;
+  unsigned n_target;
   vitq_query_fn query = NULL;
   if (vq_layout_build(&layout, m, NULL, false, temp, diag) ||
-      compile_object(&layout, diag, &object))
+      vq_target_select(NULL, "native", diag, &target, &n_target) ||
+      vq_units_compile(&objects, &layout, target, n_target, false, 0,
+                       temp, diag))
     return VQ_ERR;
   p->blob = aligned(layout.constant_bytes);
-  vq_layout_fill(&layout, p->blob);
-  if (link_object(p, &layout, object, temp, &query, diag)) return VQ_ERR;
+  vq_blob_fill(&layout, p->blob);
+  vq_status linked = link_objects(p, &layout, &objects, temp, &query, diag);
+  vq_objects_release(&objects);
+  if (linked) return VQ_ERR;
   vitq_status st = vitq_open_model(query(VITQ_ABI_VERSION), &p->handle);
   if (st == VITQ_OK) return VQ_OK;
   return vq_error(diag, VQ_E_backend, (vq_loc){0}, "the compiled function: %s",

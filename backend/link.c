@@ -13,8 +13,8 @@ extern char **environ;
 
 // Everything but the query and entry points stays hidden, addresses are bound
 // and made read-only at load time, and nothing depends on time or place.
-static const char *const fixed_args[] = {
-    "-Wl,--exclude-libs,ALL", "-Wl,-z,relro", "-Wl,-z,now",
+static const char *const shared_args[] = {
+    "-Wl,--exclude-libs,libvitq_rt.a", "-Wl,-z,relro", "-Wl,-z,now",
     "-Wl,-z,noexecstack", "-Wl,--build-id=none", "-Wl,--hash-style=gnu",
     "-Wl,--gc-sections", "-s", "-Wl,--as-needed", "-lm"};
 
@@ -86,18 +86,23 @@ static vq_status run(const char *const *argv, vq_diag *diag) {
   return st;
 }
 
-vq_status vq_link_shared(const char *object, const char *path,
-                         const vq_backend_options *opt, vq_diag *diag) {
-  const char *argv[8 + VQ_COUNT(fixed_args)];
+vq_status vq_link(vq_emit_kind kind, const char *archive, const char *path,
+                  const vq_backend_options *opt, vq_diag *diag) {
+  const char *argv[10 + VQ_COUNT(shared_args)];
   unsigned n = 0;
   argv[n++] = opt->linker ? opt->linker : "cc";
-  argv[n++] = "-shared";
-  argv[n++] = "-nostartfiles";
+  argv[n++] = kind == VQ_EMIT_SO ? "-shared" : "-r";
+  argv[n++] = kind == VQ_EMIT_SO ? "-nostartfiles" : "-nostdlib";
   argv[n++] = "-o";
   argv[n++] = path;
-  argv[n++] = object;
-  argv[n++] = opt->runtime_lib;
-  for (unsigned i = 0; i < VQ_COUNT(fixed_args); i++) argv[n++] = fixed_args[i];
+  argv[n++] = "-Wl,--whole-archive";
+  argv[n++] = archive;
+  argv[n++] = "-Wl,--no-whole-archive";
+  if (kind == VQ_EMIT_SO) {
+    argv[n++] = opt->runtime_lib;
+    for (unsigned i = 0; i < VQ_COUNT(shared_args); i++)
+      argv[n++] = shared_args[i];
+  }
   argv[n] = NULL;
   if ((opt->verbose || opt->dry_run) && opt->job) {
     vq_strbuf line = {0};

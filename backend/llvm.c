@@ -37,25 +37,25 @@ static void on_diagnostic(LLVMDiagnosticInfoRef info, void *user) {
   LLVMDisposeMessage(text);
 }
 
-// Options of the library as a whole; LLVM accepts each once per process. Loop
-// strength reduction finds nothing to gain in addresses that the emitters laid
-// out, and takes a third of the time of code generation.
-static void set_library_options(void) {
+// LLVM accepts options once per process. Loop strength reduction finds nothing
+// to gain in addresses that the emitters laid out, and takes a third of the
+// time of code generation.
+static void set_up_library(void) {
   const char *option[] = {"vitqc", "-disable-lsr"};
   LLVMParseCommandLineOptions((int)VQ_COUNT(option), option, NULL);
-}
-
-vq_status vq_llvm_open(vq_llvm *l, const char *name, vq_diag *diag) {
-  memset(l, 0, sizeof *l);
-  l->diag = diag;
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, set_library_options);
   LLVMResetFatalErrorHandler();
   LLVMInstallFatalErrorHandler(on_fatal);
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
   LLVMInitializeX86AsmPrinter();
+}
+
+vq_status vq_llvm_open(vq_llvm *l, const char *name, vq_diag *diag) {
+  memset(l, 0, sizeof *l);
+  l->diag = diag;
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, set_up_library);
   LLVMTargetRef target;
   char *message = NULL;
   if (LLVMGetTargetFromTriple(VQ_TRIPLE, &target, &message)) {

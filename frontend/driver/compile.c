@@ -227,6 +227,9 @@ static vq_status emit(compilation *c) {
                           .cpu = opt_text(o, OPT_cpu),
                           .symbol = opt_text(o, OPT_symbol),
                           .generic = opt_given(o, OPT_generic),
+                          .n_thread = opt_given(o, OPT_compile_threads)
+                                          ? (unsigned)opt_count(o, OPT_compile_threads)
+                                          : 0,
                           .verbose = opt_given(o, OPT_verbose),
                           .dry_run = opt_given(o, OPT_jobs),
                           .job = print_job,

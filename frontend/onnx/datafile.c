@@ -53,8 +53,10 @@ static vq_status load(vq_module *m, vq_diag *diag, vq_code code, vq_loc loc,
   if (!why) {
     bool copy = n <= MAX_READ;
     p = copy ? mmap(NULL, n, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0)
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
              : mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p != MAP_FAILED)
+      (void)madvise(p, n, MADV_HUGEPAGE);
     if (p == MAP_FAILED)
       why = strerror(errno);
     else if (copy && !read_all(fd, p, n))

@@ -15,7 +15,7 @@ typedef enum vq_emit_kind {
   VQ_EMIT_BC,
   VQ_EMIT_ASM,
   VQ_EMIT_OBJ,
-  VQ_EMIT_ARCHIVE,  // object in an ar archive
+  VQ_EMIT_ARCHIVE,  // objects in an ar archive
   VQ_EMIT_SO,
   VQ_EMIT_HEADER    // the C header that declares <symbol>_run
 } vq_emit_kind;
@@ -29,6 +29,8 @@ typedef struct vq_backend_options {
   const char *linker;       // NULL: cc
   bool generic;             // only the generic emitter: to find out whether a
                             // specialised one is to blame
+  unsigned n_thread;        // that compile; 0: one per processor. The output
+                            // does not depend on it
   bool verbose;             // passes job lines to `job`
   bool dry_run;
   void (*job)(void *user, vq_str line);

@@ -1,0 +1,125 @@
+// Compile units: one LLVM context, module and object for each kernel variant.
+//
+// LLVM compiles a module on one thread, and nearly all of the time of a
+// compilation is LLVM's. Kernels know nothing of each other, so each variant of
+// each is a unit, and threads take units from a counter. A unit's object
+// depends on nothing but the unit.
+#include "units.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "emit_kernel.h"
+#include "object.h"
+#include "vq/strbuf.h"
+
+typedef struct unit {
+  LLVMMemoryBufferRef object;
+  vq_status status;
+  vq_code code;     // of the first error
+  vq_strbuf error;  // its text
+} unit;
+
+typedef struct job {
+  const vq_layout *layout;
+  const vq_target *target;
+  unsigned n_target;
+  bool entries;
+  vq_ctx *ctx;
+  unit *unit;
+  unsigned n_unit;
+  atomic_uint next;
+  atomic_bool failed;
+} job;
+
+static void keep_first(void *user, const vq_ctx *ctx, const vq_message *m) {
+  (void)ctx;
+  unit *u = user;
+  if (m->severity != VQ_ERROR || u->error.n) return;
+  u->code = m->code;
+  vq_strbuf_add(&u->error, m->text.p, m->text.n);
+}
+
+// Unit 0 is the tables; the others are kernels, target by target.
+static vq_status emit(const job *j, unsigned i, vq_llvm *l) {
+  if (i == 0)
+    return vq_emit_tables(l, j->layout, j->target, j->n_target, j->entries);
+  unsigned k = (i - 1) % j->layout->n_kernel, t = (i - 1) / j->layout->n_kernel;
+  if (vq_emit_kernel(l, j->layout, k, &j->target[t]))
+    return VQ_ERR;
+  return vq_llvm_optimize(l);
+}
+
+static void compile(job *j, unsigned i) {
+  unit *u = &j->unit[i];
+  vq_diag diag;
+  vq_diag_init(&diag, j->ctx, keep_first, u);
+  vq_llvm l;
+  u->status = vq_llvm_open(&l, j->layout->symbol, &diag);
+  if (!u->status) u->status = emit(j, i, &l);
+  if (!u->status) u->status = vq_object_emit(&l, VQ_EMIT_OBJ, &u->object);
+  if (u->status) atomic_store(&j->failed, true);
+  vq_llvm_close(&l);
+}
+
+static void *work(void *user) {
+  job *j = user;
+  for (;;) {
+    unsigned i = atomic_fetch_add(&j->next, 1);
+    if (i >= j->n_unit || atomic_load(&j->failed)) return NULL;
+    compile(j, i);
+  }
+}
+
+// A thread that cannot be had is done without.
+static void work_on_threads(job *j, unsigned n) {
+  enum { MAX = 64 };
+  pthread_t thread[MAX];
+  unsigned started = 0;
+  if (n == 0) {
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    n = online > 0 ? (unsigned)online : 1;
+  }
+  if (n > j->n_unit) n = j->n_unit;
+  if (n > MAX) n = MAX;
+  while (started + 1 < n &&
+         pthread_create(&thread[started], NULL, work, j) == 0)
+    started++;
+  work(j);
+  while (started) pthread_join(thread[--started], NULL);
+}
+
+static vq_status report(const job *j, vq_diag *diag) {
+  for (unsigned i = 0; i < j->n_unit; i++) {
+    unit *u = &j->unit[i];
+    if (u->status)
+      return vq_error(diag, u->code, (vq_loc){0}, "%s", vq_strbuf_z(&u->error));
+  }
+  return VQ_OK;
+}
+
+vq_status vq_units_compile(vq_objects *out, const vq_layout *layout,
+                           const vq_target *target, unsigned n_target,
+                           bool entries, unsigned n_thread,
+                           vq_arena *arena, vq_diag *diag) {
+  job j = {.layout = layout, .target = target, .n_target = n_target,
+           .entries = entries, .ctx = diag->ctx,
+           .n_unit = 1 + n_target * layout->n_kernel};
+  j.unit = VQ_NEW_N(arena, unit, j.n_unit);
+  work_on_threads(&j, n_thread);
+  vq_status st = report(&j, diag);
+  *out = (vq_objects){VQ_NEW_N(arena, LLVMMemoryBufferRef, j.n_unit), j.n_unit};
+  for (unsigned i = 0; i < j.n_unit; i++) {
+    out->object[i] = j.unit[i].object;
+    vq_strbuf_release(&j.unit[i].error);
+  }
+  if (st) vq_objects_release(out);
+  return st;
+}
+
+void vq_objects_release(vq_objects *o) {
+  for (unsigned i = 0; i < o->n; i++)
+    if (o->object[i]) LLVMDisposeMemoryBuffer(o->object[i]);
+  o->n = 0;
+}
