@@ -111,8 +111,9 @@ static vq_status run_pipeline(compilation *c) {
       .print_to = opt_text(o, OPT_print_to),
   };
   vq_exec *exec = vq_exec_jit(lower_for_jit, d);
+  bool report = opt_given(o, OPT_time_passes) || opt_given(o, OPT_stats);
   vq_status s = vq_pipeline_run(c->pipeline, c->model.m, &d->diag, &ins, exec,
-                                &c->report);
+                                report ? &c->report : NULL);
   exec->ops->destroy(exec);
   return s;
 }

@@ -158,19 +158,36 @@ vq_status vq_eval_linear(const vq_op *op, const vq_tensor *in, vq_tensor *out,
   return VQ_OK;
 }
 
+// Moves an element of `size` bytes; weights of a file may have any alignment.
+#define PACK(size)                                                          \
+  for (int64_t p = 0; p < n_panel; p++)                                     \
+    for (int64_t i = 0; i < k; i++)                                         \
+      for (int64_t r = 0; r < PANEL && p * PANEL + r < n; r++)              \
+        memcpy((char *)out->data + ((p * k + i) * PANEL + r) * (size),      \
+               (const char *)in->data + ((p * PANEL + r) * k + i) * (size), \
+               (size))
+
 vq_status vq_eval_pack_weight(const vq_op *op, const vq_tensor *in,
                               vq_tensor *out, vq_diag *diag) {
   (void)op, (void)diag;
-  const vq_type *tw = in->type, *ty = out->type;
-  int64_t n = tw->dim[0], k = ty->dim[1];
-  for (int64_t o = 0; o < ty->dim[0] * PANEL; o++)
-    for (int64_t i = 0; i < k; i++) {
-      double v = o < n ? vq_load_f64(tw->dtype, in->data, o * k + i) : 0;
-      vq_store_f64(ty->dtype, out->data,
-                   (o / PANEL * k + i) * PANEL + o % PANEL, v);
-    }
+  int64_t n = in->type->dim[0], n_panel = out->type->dim[0];
+  int64_t k = out->type->dim[1];
+  memset(out->data, 0, (size_t)vq_type_bytes(out->type));
+  switch (vq_dtype_bits(in->type->dtype)) {
+    case 8: PACK(1); break;
+    case 16: PACK(2); break;
+    case 32: PACK(4); break;
+    case 64: PACK(8); break;
+    default:
+      for (int64_t o = 0; o < n; o++)
+        for (int64_t i = 0; i < k; i++)
+          vq_store_f64(out->type->dtype, out->data,
+                       (o / PANEL * k + i) * PANEL + o % PANEL,
+                       vq_load_f64(in->type->dtype, in->data, o * k + i));
+  }
   return VQ_OK;
 }
+#undef PACK
 
 // ---- conv2d, patch_embed --------------------------------------------------------------
 
