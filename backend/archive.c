@@ -56,7 +56,7 @@ static vq_status put_member(vq_output *o, const vq_member *m, unsigned i,
   vq_strbuf_release(&name);
   vq_strbuf_release(&head);
   if (st) return st;
-  st = m->p ? vq_output_write(o, m->p, m->n) : vq_blob_object_write(o, l);
+  st = m->p ? vq_output_write(o, m->p, m->n) : vq_constants_object_write(o, l);
   if (st) return st;
   return m->n & 1 ? vq_output_write(o, "\n", 1) : VQ_OK;
 }

@@ -2,7 +2,7 @@
 #ifndef VQ_BACKEND_ARCHIVE_H
 #define VQ_BACKEND_ARCHIVE_H
 
-#include "blob.h"
+#include "constants.h"
 
 typedef struct vq_member {
   const void *p;  // NULL: the constants, written from the layout

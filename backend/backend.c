@@ -47,7 +47,7 @@ static vq_member constants_member(const vq_layout *l, vq_arena *arena) {
   const char **symbol = VQ_NEW_N(arena, const char *, 1);
   *symbol = vq_arena_str(arena, vq_strbuf_view(&name)).p;
   vq_strbuf_release(&name);
-  return (vq_member){NULL, vq_blob_object_size(l), symbol, 1};
+  return (vq_member){NULL, vq_constants_object_size(l), symbol, 1};
 }
 
 // The linker writes the temporary file of the output; the archive lies beside

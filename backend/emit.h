@@ -46,6 +46,9 @@ typedef struct vq_emit {
   vq_arena *temp;  // lives as long as this emission
 } vq_emit;
 
+// Whether LLVM should vectorise the loops of an emitter.
+typedef enum vq_loops { VQ_LOOPS_BLOCKED, VQ_LOOPS_PLAIN } vq_loops;
+
 typedef struct vq_emitter {
   const char *name;
   // Returns true and fills *plan when this emitter takes the kernel.
@@ -56,6 +59,7 @@ typedef struct vq_emitter {
   // have any alignment: use alignment of one element for vector access unless
   // the operand is a constant or the code does not care.
   vq_status (*emit)(vq_emit *e);
+  vq_loops loops;
 } vq_emitter;
 
 // The emitter that takes the kernel; with `generic` only the last row is asked.

@@ -12,7 +12,7 @@
 #include "loop.h"
 #include "vq/strbuf.h"
 
-#define EMITTER(name, help)                                         \
+#define EMITTER(name, loops, help)                                  \
   bool match_##name(const vq_func *kernel, vq_kernel_plan *plan);   \
   vq_status emit_##name(vq_emit *e);
 #include "emit.def"
@@ -21,7 +21,8 @@
 const vq_emitter *vq_emitter_for(const vq_func *kernel, bool generic,
                                  vq_kernel_plan *plan) {
   static const vq_emitter table[] = {
-#define EMITTER(name, help) {#name, match_##name, emit_##name},
+#define EMITTER(name, loops, help) \
+  {#name, match_##name, emit_##name, VQ_LOOPS_##loops},
 #include "emit.def"
 #undef EMITTER
   };
@@ -146,5 +147,6 @@ vq_status vq_emit_kernel(vq_llvm *l, const vq_layout *layout, uint32_t kernel,
   vq_arena temp = {0};
   vq_status st = emit_kernel(l, layout, kernel, t, &temp);
   vq_arena_release(&temp);
-  return st;
+  if (st) return st;
+  return vq_llvm_optimize(l, layout->kernel[kernel].emitter->loops);
 }

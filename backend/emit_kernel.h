@@ -11,7 +11,8 @@
 void vq_kernel_symbol(vq_strbuf *s, const vq_layout *l, uint32_t kernel,
                       const vq_target *t);
 
-// Adds the function, hidden and of type vitq_kernel_fn, to the module.
+// Adds the function, hidden and of type vitq_kernel_fn, to an empty module and
+// optimizes it.
 VQ_NODISCARD vq_status vq_emit_kernel(vq_llvm *l, const vq_layout *layout,
                                       uint32_t kernel, const vq_target *t);
 

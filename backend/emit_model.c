@@ -319,11 +319,16 @@ vq_status vq_emit_tables(vq_llvm *l, const vq_layout *layout,
   return st;
 }
 
+// Kernels are optimized one by one, as they are in compile units: the text is
+// that of the code in a shared object.
 vq_status vq_emit_model(vq_llvm *l, const vq_layout *layout,
                         const vq_target *target, unsigned n_target) {
   for (unsigned v = 0; v < n_target; v++)
-    for (uint32_t k = 0; k < layout->n_kernel; k++)
-      if (vq_emit_kernel(l, layout, k, &target[v])) return VQ_ERR;
-  if (vq_llvm_optimize(l)) return VQ_ERR;
+    for (uint32_t k = 0; k < layout->n_kernel; k++) {
+      vq_llvm one = vq_llvm_sibling(l);
+      vq_status st = vq_emit_kernel(&one, layout, k, &target[v]);
+      vq_llvm_join(l, &one);
+      if (st) return st;
+    }
   return vq_emit_tables(l, layout, target, n_target, true);
 }

@@ -13,7 +13,7 @@ VQ_NODISCARD vq_status vq_emit_tables(vq_llvm *l, const vq_layout *layout,
                                       const vq_target *target,
                                       unsigned n_target, bool entries);
 
-// Emits kernels for `n_target` rows, optimizes them, adds tables with entries.
+// Emits kernels for `n_target` rows, adds tables with entries.
 VQ_NODISCARD vq_status vq_emit_model(vq_llvm *l, const vq_layout *layout,
                                      const vq_target *target,
                                      unsigned n_target);

@@ -6,7 +6,7 @@
 #include <llvm-c/LLJIT.h>
 #include <stdlib.h>
 
-#include "blob.h"
+#include "constants.h"
 #include "target.h"
 #include "units.h"
 #include "vitq.h"
@@ -142,7 +142,7 @@ static vq_status compile(vq_program *p, const vq_module *m, vq_arena *temp,
                        temp, diag))
     return VQ_ERR;
   p->blob = aligned(layout.constant_bytes);
-  vq_blob_fill(&layout, p->blob);
+  vq_constants_fill(&layout, p->blob);
   vq_status linked = link_objects(p, &layout, &objects, temp, &query, diag);
   vq_objects_release(&objects);
   if (linked) return VQ_ERR;

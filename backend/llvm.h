@@ -27,6 +27,11 @@ void vq_llvm_attr(LLVMContextRef lc, LLVMValueRef fn, LLVMAttributeIndex param,
                   const char *name, uint64_t value);
 
 // Verifies the module and runs LLVM's optimizer on it.
-VQ_NODISCARD vq_status vq_llvm_optimize(vq_llvm *l);
+VQ_NODISCARD vq_status vq_llvm_optimize(vq_llvm *l, vq_loops loops);
+
+// Another empty module that shares everything else with `l`, and moving its
+// contents to `l`, which disposes of it.
+vq_llvm vq_llvm_sibling(const vq_llvm *l);
+void vq_llvm_join(vq_llvm *l, vq_llvm *sibling);
 
 #endif

@@ -46,9 +46,7 @@ static vq_status emit(const job *j, unsigned i, vq_llvm *l) {
   if (i == 0)
     return vq_emit_tables(l, j->layout, j->target, j->n_target, j->entries);
   unsigned k = (i - 1) % j->layout->n_kernel, t = (i - 1) / j->layout->n_kernel;
-  if (vq_emit_kernel(l, j->layout, k, &j->target[t]))
-    return VQ_ERR;
-  return vq_llvm_optimize(l);
+  return vq_emit_kernel(l, j->layout, k, &j->target[t]);
 }
 
 static void compile(job *j, unsigned i) {

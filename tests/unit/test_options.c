@@ -80,7 +80,7 @@ static const struct {
     {"--emit=", "option '--emit' is ''"},
     {"--quiet", "unknown option '--quiet'"},
     {"-q=1", "unknown option '-q'"},
-    {"--threads=2", "option '--threads' belongs to 'vitqc run' and 'vitqc eval'"},
+    {"--json=x", "option '--json' belongs to 'vitqc "},
     {"--passes", "option '--passes' needs a value PIPELINE"},
     {"@/no/such/file", "cannot open"},
 };

@@ -5,7 +5,7 @@
 // the time of a compilation. Here they go from where they are to the file. The
 // object is ELF64 for x86-64: header, padding, .rodata, symbol table, the two
 // string tables, section headers.
-#include "blob.h"
+#include "constants.h"
 
 #include <elf.h>
 
@@ -73,7 +73,7 @@ static void make_plan(plan *p, const vq_layout *l) {
       .e_shnum = N_SECTION, .e_shstrndx = S_SHSTRTAB};
 }
 
-uint64_t vq_blob_object_size(const vq_layout *l) {
+uint64_t vq_constants_object_size(const vq_layout *l) {
   plan p;
   make_plan(&p, l);
   vq_strbuf_release(&p.strings);
@@ -119,7 +119,7 @@ static vq_status put_object(writer *w, const plan *p, const vq_layout *l) {
   return put_at(w, p->head.e_shoff, s, sizeof p->section);
 }
 
-vq_status vq_blob_object_write(vq_output *o, const vq_layout *l) {
+vq_status vq_constants_object_write(vq_output *o, const vq_layout *l) {
   plan p;
   make_plan(&p, l);
   writer w = {o, 0};
@@ -128,7 +128,7 @@ vq_status vq_blob_object_write(vq_output *o, const vq_layout *l) {
   return st;
 }
 
-void vq_blob_fill(const vq_layout *l, void *blob) {
+void vq_constants_fill(const vq_layout *l, void *blob) {
   for (uint32_t i = 0; i < l->n_constant; i++) {
     const vq_layout_const *c = &l->constant[i];
     if (!c->shared && c->size) memcpy((char *)blob + c->offset, c->bytes, c->size);
