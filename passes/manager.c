@@ -151,7 +151,7 @@ vq_status vq_pipeline_run(const vq_pipeline *p, vq_module *m, vq_diag *diag,
                           const vq_instrument *ins, vq_exec *exec,
                           vq_pass_report *report) {
   static const vq_instrument quiet;
-  runner r = {.measure = report || (ins && ins->print_changed)};
+  runner r = {.measure = ins && (ins->note_changes || ins->print_changed)};
   r.watch = (vq_watch){.ins = ins ? ins : &quiet,
                        .pipeline = p,
                        .m = m,

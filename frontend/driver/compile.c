@@ -104,6 +104,7 @@ static vq_status run_pipeline(compilation *c) {
       .verify_each = verifies_each(o),
       .print_after_all = opt_given(o, OPT_print_after_all),
       .print_changed = opt_given(o, OPT_print_changed),
+      .note_changes = opt_given(o, OPT_time_passes),
       .print_before = vq_str_of(opt_text(o, OPT_print_before)),
       .print_after = vq_str_of(opt_text(o, OPT_print_after)),
       .print_locs = opt_given(o, OPT_print_locs),
@@ -111,9 +112,8 @@ static vq_status run_pipeline(compilation *c) {
       .print_to = opt_text(o, OPT_print_to),
   };
   vq_exec *exec = vq_exec_jit(lower_for_jit, d);
-  bool report = opt_given(o, OPT_time_passes) || opt_given(o, OPT_stats);
   vq_status s = vq_pipeline_run(c->pipeline, c->model.m, &d->diag, &ins, exec,
-                                report ? &c->report : NULL);
+                                &c->report);
   exec->ops->destroy(exec);
   return s;
 }

@@ -235,7 +235,8 @@ START_TEST(test_report) {
   begin(&w, program);
   vq_pipeline *p = parse(&w, "dce,cse,cse,dce");
   vq_pass_report r;
-  ck_assert_int_eq(vq_pipeline_run(p, w.m, &w.diag, NULL, NULL, &r), VQ_OK);
+  vq_instrument ins = {.note_changes = true};
+  ck_assert_int_eq(vq_pipeline_run(p, w.m, &w.diag, &ins, NULL, &r), VQ_OK);
   ck_assert_uint_eq(r.n_record, 4);
   static const uint32_t before[] = {6, 5, 4, 4};
   static const bool changed[] = {true, true, false, false};

@@ -68,7 +68,8 @@ void vq_pipeline_insert(vq_pipeline *p, unsigned at, const vq_pass *pass);
 typedef struct vq_pass_record {
   const vq_pass *pass;
   double seconds;
-  bool changed;        // some function or constant prints differently
+  bool changed;        // some function or constant prints differently; known
+                       // only with note_changes or print_changed
   uint32_t ops_before, ops_after;  // all functions
 } vq_pass_record;
 
@@ -80,6 +81,7 @@ typedef struct vq_stat_entry {
 // How to watch a pipeline. Zero means: quiet, no verification between passes.
 typedef struct vq_instrument {
   bool verify_each;
+  bool note_changes;  // fill in vq_pass_record.changed: prints before and after
   bool print_before_all, print_after_all, print_changed;
   vq_str print_before, print_after;  // comma-separated pass names
   bool print_locs;
