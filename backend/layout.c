@@ -27,6 +27,11 @@ static vq_value *root_of(vq_value *v) {
 
 // ---- constants --------------------------------------------------------------
 
+static vq_status no_data(build *b, const vq_const *c) {
+  return vq_error(b->diag, VQ_E_blob, (vq_loc){0}, "constant '%.*s' has no data",
+                  VQ_FMT(c->value.name));
+}
+
 static bool used_in(const vq_value *v, const vq_func *f) {
   vq_each_use(v, u) {
     if (u->user->func == f) return true;
@@ -43,13 +48,19 @@ static vq_status place_constants(build *b) {
   vq_map seen = {0};
   vq_status st = VQ_OK;
   vq_each_const(l->m, c) {
-    if (!used_in(&c->value, l->main)) continue;
+    if (!used_in(&c->value, l->main)) {
+      // A kernel's own constant becomes part of its code.
+      bool lacks = c->value.uses && vq_type_count(c->value.type) &&
+                   c->init == VQ_INIT_MISSING;
+      if (!lacks) continue;
+      st = no_data(b, c);
+      break;
+    }
     vq_layout_const *p = &l->constant[l->n_constant++];
     *p = (vq_layout_const){.c = c, .bytes = vq_const_bytes(c),
                            .size = (uint64_t)vq_type_bytes(c->value.type)};
     if (!p->bytes && p->size) {
-      st = vq_error(b->diag, VQ_E_blob, (vq_loc){0},
-                    "constant '%.*s' has no data", VQ_FMT(c->value.name));
+      st = no_data(b, c);
       break;
     }
     void **slot = vq_map_put(&seen, (vq_str){p->bytes, p->size});

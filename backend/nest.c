@@ -55,9 +55,10 @@ static val constant(const vq_emit *e, const vq_value *v) {
   memcpy(name + 10, v->name.p, v->name.n);
   val g = LLVMGetNamedGlobal(e->mod, name);
   if (g) return g;
+  // Without data it has no elements, or vq_layout_build would have refused it.
   const char *bytes = vq_const_bytes(c);
-  val init = LLVMConstStringInContext2(e->lc, bytes ? bytes : "",
-                                       (size_t)vq_type_bytes(v->type), true);
+  size_t n = bytes ? (size_t)vq_type_bytes(v->type) : 0;
+  val init = LLVMConstStringInContext2(e->lc, bytes ? bytes : "", n, true);
   g = LLVMAddGlobal(e->mod, LLVMTypeOf(init), name);
   LLVMSetInitializer(g, init);
   LLVMSetGlobalConstant(g, true);

@@ -35,8 +35,8 @@ fuzz() {
   echo "== fuzzing $1 for $2 s"
   scratch=$(mktemp -d)
   mkdir "$scratch/corpus"
-  if ! build/asan/tests/fuzz_"$1" -max_total_time="$2" -timeout=20 \
-    -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$scratch/" \
+  if ! build/asan/tests/fuzz_"$1" -max_total_time="$2" -timeout="$3" \
+    -rss_limit_mb="$4" -print_final_stats=1 -artifact_prefix="$scratch/" \
     "$scratch/corpus" tests/fuzz/corpus/"$1" >"$scratch/log" 2>&1; then
     tail -n 40 "$scratch/log"
     echo "fuzz_$1 failed; the input is in $scratch"
@@ -45,8 +45,12 @@ fuzz() {
   grep 'stat::number_of_executed_units' "$scratch/log"
   rm -rf "$scratch"
 }
-fuzz onnx 60
-fuzz text 15
+# Two at a time. The evaluator's cases must also be quick and small.
+fuzz onnx 60 20 1024 &
+onnx=$!
+fuzz text 15 20 1024
+fuzz eval 30 10 1024
+wait $onnx
 
 echo "== tests under AddressSanitizer and UBSan"
 ctest --preset asan -j2 -LE "data|once"

@@ -7,81 +7,39 @@
 // a store, so a user may allow a link in the last place. FIFOs and devices are
 // opened without blocking, seen by fstat, and refused.
 //
-// Files up to a gigabyte are read, so that nothing that happens to the file
-// later can matter (a shrinking mapped file means SIGBUS). Larger ones are
-// mapped: two copies of such weights would not fit small machines.
+// Files are read, never mapped (vq/file.h says why): the model as a whole, of
+// external data only the bytes of tensors that are used, so a small model
+// beside a large file stays small.
 #include "datafile.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vq/file.h"
 #include "vq/strbuf.h"
 
-static const size_t MAX_READ = (size_t)1 << 30;
+// No protobuf message is larger; large models keep their weights elsewhere.
+static const uint64_t MAX_MODEL = (uint64_t)1 << 31;
 
-// Reads exactly `n` bytes; false (with errno 0 at end of file) otherwise.
-static bool read_all(int fd, uint8_t *p, size_t n) {
-  for (size_t done = 0; done < n;) {
-    ssize_t got = pread(fd, p + done, n - done, (off_t)done);
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got <= 0) {
-      errno = got ? errno : 0;
-      return false;
-    }
-    done += (size_t)got;
-  }
-  return true;
-}
-
-// Takes over `fd`. `what` is the file's name for messages.
-static vq_status load(vq_module *m, vq_diag *diag, vq_code code, vq_loc loc,
-                      const char *what, int fd, vq_datafile *out) {
-  struct stat st;
-  void *p = MAP_FAILED;
-  const char *why = NULL;
-  if (fstat(fd, &st))
-    why = strerror(errno);
-  else if (!S_ISREG(st.st_mode))
-    why = S_ISDIR(st.st_mode) ? "is a directory" : "is not a regular file";
-  else if (st.st_size == 0)
-    why = "is empty";
-  size_t n = why ? 0 : (size_t)st.st_size;
-  if (!why) {
-    bool copy = n <= MAX_READ;
-    p = copy ? mmap(NULL, n, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-             : mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p != MAP_FAILED)
-      (void)madvise(p, n, MADV_HUGEPAGE);
-    if (p == MAP_FAILED)
-      why = strerror(errno);
-    else if (copy && !read_all(fd, p, n))
-      why = errno ? strerror(errno) : "became shorter while it was read";
-  }
-  close(fd);
-  if (why) {
-    if (p != MAP_FAILED)
-      munmap(p, n);
-    return vq_error(diag, code, loc, "cannot read '%s': %s", what, why);
-  }
-  vq_module_own(m, p, n, true);
-  out->p = p;
-  out->n = n;
-  return VQ_OK;
-}
-
-vq_status vq_datafile_model(vq_module *m, vq_diag *diag, const char *path,
-                            vq_datafile *out) {
+vq_status vq_datafile_load(vq_module *m, vq_diag *diag, const char *path,
+                           vq_datafile *out) {
   vq_loc loc = vq_loc_path(m->ctx, vq_str_of(path));
-  int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
   if (fd < 0)
     return vq_error(diag, VQ_E_io, loc, "cannot open the model: %s",
                     strerror(errno));
-  return load(m, diag, VQ_E_io, loc, path, fd, out);
+  const char *why;
+  uint64_t n;
+  void *p = vq_fd_load(fd, MAX_MODEL, &n, &why);
+  close(fd);
+  if (!p)
+    return vq_error(diag, VQ_E_io, loc, "cannot read the model: it %s", why);
+  vq_module_own(m, p, (size_t)n, true);
+  out->p = p;
+  out->n = (size_t)n;
+  return VQ_OK;
 }
 
 // NULL, or why `location` may not be used.
@@ -140,37 +98,61 @@ static int open_below(int dir, const char *location, bool follow) {
   return dir;
 }
 
-vq_status vq_datafile_external(vq_module *m, vq_diag *diag, vq_loc loc,
-                               const char *model_path, vq_str location,
-                               bool follow, vq_datafile *out) {
+static vq_status fail(vq_diag *diag, vq_loc loc, vq_str location,
+                      const char *why) {
   vq_strbuf shown = {0};
   vq_strbuf_escaped(&shown, location);
-  const char *name = vq_strbuf_z(&shown);
+  vq_error(diag, VQ_E_external, loc, "external data '%s': %s",
+           vq_strbuf_z(&shown), why);
+  vq_strbuf_release(&shown);
+  return VQ_ERR;
+}
+
+vq_status vq_external_open(vq_diag *diag, vq_loc loc, const char *model_path,
+                           vq_str location, bool follow, vq_external *out) {
   const char *why = location_problem(location);
+  *out = (vq_external){.location = location, .fd = -1};
   if (!why && !model_path)
     why = "cannot be used by a model that is not a file";
-  int fd = -1;
-  if (!why) {
-    vq_str z = vq_arena_str(&m->arena, location);
-    fd = open_below(open_parent(model_path), z.p, follow);
-    if (fd == -2)
-      why = "leaves the model's directory or has an empty part";
-    else if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
-      why = "leads through a symbolic link or something that is no directory";
-    else if (fd < 0)
-      why = strerror(errno);
+  if (why)
+    return fail(diag, loc, location, why);
+  vq_strbuf path = {0};
+  vq_strbuf_add(&path, location.p, location.n);
+  int fd = open_below(open_parent(model_path), vq_strbuf_z(&path), follow);
+  int code = errno;
+  vq_strbuf_release(&path);
+  if (fd >= 0) {
+    struct stat st = {0};
+    if (fstat(fd, &st) || (why = vq_fd_check(fd, &out->n))) {
+      close(fd);
+      return fail(diag, loc, location, why ? why : strerror(errno));
+    }
+    out->fd = fd;
+    out->device = st.st_dev;
+    out->inode = st.st_ino;
+    return VQ_OK;
   }
-  vq_status status = VQ_ERR;
-  if (why) {
-    status = vq_error(diag, VQ_E_external, loc, "external data '%s': %s", name,
-                      why);
-    if (fd == -1 && errno == ELOOP)
-      vq_note(diag, loc, "--follow-data-symlinks accepts a link to the data "
-              "file itself");
-  } else {
-    status = load(m, diag, VQ_E_external, loc, name, fd, out);
-    out->location = location;
-  }
-  vq_strbuf_release(&shown);
-  return status;
+  if (fd == -2)
+    return fail(diag, loc, location,
+                "leaves the model's directory or has an empty part");
+  if (code != ELOOP && code != ENOTDIR)
+    return fail(diag, loc, location, strerror(code));
+  fail(diag, loc, location,
+       "leads through a symbolic link or something that is no directory");
+  if (code == ELOOP)
+    vq_note(diag, loc, "--follow-data-symlinks accepts a link to the data file "
+            "itself");
+  return VQ_ERR;
+}
+
+vq_status vq_external_read(const vq_external *e, vq_diag *diag, vq_loc loc,
+                           uint64_t at, void *to, size_t n) {
+  const char *why = vq_fd_read(e->fd, at, to, n);
+  return why ? fail(diag, loc, e->location, why) : VQ_OK;
+}
+
+void vq_external_close(vq_external *e) {
+  if (e->fd >= 0)
+    close(e->fd);
+  e->fd = -1;
 }

@@ -5,24 +5,35 @@
 #include "vq/diag.h"
 #include "vq/ir.h"
 
+// The model's own file: all of it, in the module's memory.
 typedef struct vq_datafile {
   const uint8_t *p;
   size_t n;
-  vq_str location;  // as the model names it; empty for the model itself
-  struct vq_datafile *next;
 } vq_datafile;
 
-// Loads the regular file at `path`.
-VQ_NODISCARD vq_status vq_datafile_model(vq_module *m, vq_diag *diag,
-                                         const char *path, vq_datafile *out);
+// Reads the regular file at `path`.
+VQ_NODISCARD vq_status vq_datafile_load(vq_module *m, vq_diag *diag,
+                                        const char *path, vq_datafile *out);
 
-// Loads external data `location` of the model at `model_path`. The location
+// An open file of external data.
+typedef struct vq_external {
+  vq_str location;
+  int fd;
+  uint64_t n, device, inode;
+} vq_external;
+
+// Opens external data `location` of the model at `model_path`. The location
 // must be a relative path below the model's directory, without "..", and no
 // part of it may be a symbolic link; with `follow` the last part may. Only
-// regular files are accepted.
-VQ_NODISCARD vq_status vq_datafile_external(vq_module *m, vq_diag *diag,
-                                            vq_loc loc, const char *model_path,
-                                            vq_str location, bool follow,
-                                            vq_datafile *out);
+// regular files are accepted. Ends with vq_external_close.
+VQ_NODISCARD vq_status vq_external_open(vq_diag *diag, vq_loc loc,
+                                        const char *model_path,
+                                        vq_str location, bool follow,
+                                        vq_external *out);
+// Reads bytes [at, at + n), which lie inside the file.
+VQ_NODISCARD vq_status vq_external_read(const vq_external *e, vq_diag *diag,
+                                        vq_loc loc, uint64_t at, void *to,
+                                        size_t n);
+void vq_external_close(vq_external *e);
 
 #endif

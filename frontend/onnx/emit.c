@@ -14,27 +14,31 @@ vq_ox_val *vq_ox_val_new(vq_ox *ox, const vq_type *type) {
   return v;
 }
 
-vq_status vq_ox_spend(vq_ox *ox, vq_loc loc, uint64_t units) {
+vq_status vq_ox_spend(vq_ox_node *nd, uint64_t units) {
+  vq_ox *ox = nd->ox;
   if (units <= ox->max_work - ox->work) {
     ox->work += units;
     return VQ_OK;
   }
-  return vq_error(ox->diag, VQ_E_limit, loc,
-                  "evaluating constants took more than %llu steps, too many "
-                  "for a model of this size",
-                  (unsigned long long)ox->max_work);
+  return vq_ox_fail(nd, VQ_E_limit, "importing and evaluating it takes %llu "
+                    "steps, but of the %llu that a model of this size may take "
+                    "%llu are left", (unsigned long long)units,
+                    (unsigned long long)ox->max_work,
+                    (unsigned long long)(ox->max_work - ox->work));
 }
 
-vq_status vq_ox_reserve(vq_ox *ox, vq_loc loc, int64_t bytes) {
+vq_status vq_ox_reserve(vq_ox_node *nd, int64_t bytes) {
+  vq_ox *ox = nd->ox;
   if ((uint64_t)bytes > ox->max_fold)
-    return vq_error(ox->diag, VQ_E_limit, loc,
-                    "a constant of %lld bytes is larger than the limit of "
-                    "%llu bytes",
-                    (long long)bytes, (unsigned long long)ox->max_fold);
+    return vq_ox_fail(nd, VQ_E_limit, "the result is a constant of %lld bytes, "
+                      "expected at most %llu", (long long)bytes,
+                      (unsigned long long)ox->max_fold);
   if ((uint64_t)bytes > ox->max_made - ox->made)
-    return vq_error(ox->diag, VQ_E_limit, loc,
-                    "constants of this model take more than %llu MiB",
-                    (unsigned long long)(ox->max_made >> 20));
+    return vq_ox_fail(nd, VQ_E_limit, "the result is a constant of %lld bytes, "
+                      "but of the %llu that a model of this size may make %llu "
+                      "are left", (long long)bytes,
+                      (unsigned long long)ox->max_made,
+                      (unsigned long long)(ox->max_made - ox->made));
   ox->made += (uint64_t)bytes;
   return VQ_OK;
 }
@@ -88,9 +92,10 @@ vq_value *vq_ox_value(vq_ox *ox, vq_loc loc, vq_ox_val *v) {
 // ---- constants ---------------------------------------------------------------
 
 // Memory for a constant of `type`, or VQ_ERR past a limit.
-static vq_status room(vq_ox *ox, vq_loc loc, vq_ox_val *v, void **data) {
+static vq_status room(vq_ox_node *nd, vq_ox_val *v, void **data) {
+  vq_ox *ox = nd->ox;
   int64_t bytes = vq_type_bytes(v->type);
-  if (vq_ox_reserve(ox, loc, bytes))
+  if (vq_ox_reserve(nd, bytes))
     return VQ_ERR;
   v->keep = bytes >= KEEP_BYTES;
   *data = vq_arena_alloc(v->keep ? &ox->m->arena : &ox->tmp, (size_t)bytes,
@@ -117,7 +122,7 @@ vq_ox_val *vq_ox_const(vq_ox_node *nd, vq_dtype dtype, unsigned rank,
     return NULL;
   vq_ox_val *v = vq_ox_val_new(nd->ox, type);
   uint64_t n = (uint64_t)vq_type_count(type);
-  if (room(nd->ox, nd->loc, v, data) || vq_ox_spend(nd->ox, nd->loc, n))
+  if (room(nd, v, data) || vq_ox_spend(nd, n))
     return NULL;
   return v;
 }
@@ -148,15 +153,6 @@ vq_ox_val *vq_ox_vec_i64(vq_ox_node *nd, unsigned n, const int64_t *value) {
 
 // ---- emission ----------------------------------------------------------------
 
-// Steps that evaluating `op` takes, roughly: elements touched or
-// multiply-adds.
-static uint64_t cost(const vq_op *op) {
-  uint64_t n = 16 + (uint64_t)vq_type_count(op->out[0].type);
-  for (unsigned i = 0; i < op->n_in; i++)
-    n += (uint64_t)vq_type_count(op->in[i].val->type);
-  return n + (uint64_t)vq_op_macs(op);
-}
-
 // Evaluates an op that is part of no function on constant operands.
 static vq_ox_val *fold(vq_ox_node *nd, vq_opcode code, const void *attrs,
                        unsigned n_in, vq_ox_val *const *in) {
@@ -185,8 +181,7 @@ static vq_ox_val *fold(vq_ox_node *nd, vq_opcode code, const void *attrs,
   result.def = &op;
   vq_ox_val *v = vq_ox_val_new(ox, type);
   vq_tensor out = {type, NULL};
-  if (room(ox, nd->loc, v, &out.data) ||
-      vq_ox_spend(ox, nd->loc, cost(&op)) ||
+  if (room(nd, v, &out.data) || vq_ox_spend(nd, vq_op_steps(&op)) ||
       vq_eval_op(&op, tensor, &out, ox->diag))
     return NULL;
   return v;

@@ -9,10 +9,15 @@
 
 // Work is counted in elements touched while folding. A model may spend some
 // for every byte it brings, so that cost stays proportional to file size.
-enum { NODE_WORK = 64, WORK_PER_BYTE = 32, MADE_PER_BYTE = 4 };
+enum { NODE_WORK = 256, OPSET_WORK = 8, WORK_PER_BYTE = 32, MADE_PER_BYTE = 4 };
 static const uint64_t BASE_WORK = 1u << 24, BASE_MADE = 64u << 20;
 static const uint64_t DEFAULT_FOLD = 256u << 20;
 enum { NEWEST_OPSET = 25 };
+
+void vq_ox_allow(vq_ox *ox, uint64_t bytes) {
+  ox->max_work += bytes * WORK_PER_BYTE;
+  ox->max_made += bytes * MADE_PER_BYTE;
+}
 
 // ---- names -------------------------------------------------------------------
 
@@ -173,7 +178,8 @@ static vq_status one_node(vq_ox_node *nd, Onnx__NodeProto *const *node,
                         vq_str_of(p->name));
   if (!p->op_type || !*p->op_type)
     return vq_error(ox->diag, VQ_E_onnx_model, nd->loc, "node has no operator");
-  if (vq_ox_spend(ox, nd->loc, NODE_WORK + p->n_input + p->n_output))
+  if (vq_ox_spend(nd, NODE_WORK + p->n_input + p->n_output +
+                          nd->frame->n_opset * OPSET_WORK))
     return VQ_ERR;
   nd->n_in = (unsigned)p->n_input;
   nd->n_out = (unsigned)p->n_output;
@@ -368,9 +374,10 @@ static vq_status run(vq_ctx *ctx, const void *bytes, size_t n,
   ox.file_stays = !bytes;
   vq_status status = VQ_OK;
   if (!bytes)
-    status = vq_datafile_model(ox.m, diag, path, &ox.file);
-  ox.max_work = BASE_WORK + ox.file.n * WORK_PER_BYTE;
-  ox.max_made = BASE_MADE + ox.file.n * MADE_PER_BYTE;
+    status = vq_datafile_load(ox.m, diag, path, &ox.file);
+  ox.max_work = BASE_WORK;
+  ox.max_made = BASE_MADE;
+  vq_ox_allow(&ox, ox.file.n);
   ox.max_fold = opt->max_fold_bytes ? opt->max_fold_bytes : DEFAULT_FOLD;
   vq_ox_table_init(&ox);
   if (!status)

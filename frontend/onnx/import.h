@@ -50,7 +50,9 @@ typedef struct vq_ox {
   const vq_onnx_options *opt;
   const char *path;  // NULL: bytes without a file
   vq_str shown_path;
-  vq_datafile file, *external;
+  vq_datafile file;
+  struct vq_ox_known *external;  // files of external data seen so far
+  bool checksum_told;
   bool file_stays;  // the module owns `file`: constants may point into it
   Onnx__ModelProto *model;
   vq_map functions;  // "domain\nname" -> FunctionProto
@@ -106,6 +108,8 @@ enum {
 #undef ONNX
 
 // ---- import.c: graphs ------------------------------------------------------
+// A file of `bytes` raises what may be spent.
+void vq_ox_allow(vq_ox *ox, uint64_t bytes);
 // Imports the nodes of one graph or function body into `frame`.
 VQ_NODISCARD vq_status vq_ox_nodes(vq_ox *ox, vq_ox_frame *frame,
                                    Onnx__NodeProto **node, size_t n,
@@ -203,9 +207,9 @@ vq_ox_val *vq_ox_f32(vq_ox_node *nd, float v);
 vq_ox_val *vq_ox_fill(vq_ox_node *nd, const vq_type *type, double v);
 vq_ox_val *vq_ox_vec_i64(vq_ox_node *nd, unsigned n, const int64_t *v);
 // Adds to the work done while folding; an error past the limit.
-VQ_NODISCARD vq_status vq_ox_spend(vq_ox *ox, vq_loc loc, uint64_t units);
+VQ_NODISCARD vq_status vq_ox_spend(vq_ox_node *nd, uint64_t units);
 // Adds to the memory made; an error past the limit.
-VQ_NODISCARD vq_status vq_ox_reserve(vq_ox *ox, vq_loc loc, int64_t bytes);
+VQ_NODISCARD vq_status vq_ox_reserve(vq_ox_node *nd, int64_t bytes);
 // The IR value of `v`; makes the module constant on first use.
 vq_value *vq_ox_value(vq_ox *ox, vq_loc loc, vq_ox_val *v);
 

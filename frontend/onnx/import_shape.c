@@ -323,7 +323,7 @@ vq_status vq_onnx_split_to_sequence(vq_ox_node *nd) {
     return vq_ox_fail(nd, VQ_E_op_operand, "parts have size %lld",
                       (long long)step);
   int64_t n = each ? dim / step + (dim % step != 0) : given.n;
-  if (vq_ox_spend(nd->ox, nd->loc, (uint64_t)n * 64))
+  if (vq_ox_spend(nd, (uint64_t)n * 64))
     return VQ_ERR;
   int64_t *size = VQ_NEW_N(&nd->ox->tmp, int64_t, (size_t)n);
   for (int64_t i = 0; each && i < n; i++)

@@ -96,6 +96,19 @@ static size_t typed_count(const Onnx__TensorProto *t, unsigned field) {
   }
 }
 
+// Memory of a decoded tensor; an error past the limit.
+static vq_status charge(vq_ox *ox, vq_loc loc, const Onnx__TensorProto *t,
+                        uint64_t bytes) {
+  if (bytes > ox->max_made - ox->made)
+    return fail(ox, loc, VQ_E_limit, t, "takes %llu bytes, but of the %llu that "
+                "a model of this size may take %llu are left; its tensors "
+                "overlap in their file", (unsigned long long)bytes,
+                (unsigned long long)ox->max_made,
+                (unsigned long long)(ox->max_made - ox->made));
+  ox->made += bytes;
+  return VQ_OK;
+}
+
 // ---- external data -----------------------------------------------------------
 
 typedef struct external {
@@ -136,6 +149,12 @@ static vq_status external_keys(vq_ox *ox, vq_loc loc,
       return fail(ox, loc, VQ_E_external, t, "external data key '%s' is given "
                   "twice", keys[k]);
     seen |= 1u << k;
+    if (k == CHECKSUM && !ox->checksum_told) {
+      ox->checksum_told = true;
+      if (vq_warn(ox->diag, VQ_E_external, loc, "external data has a checksum, "
+                  "which is not verified"))
+        return VQ_ERR;
+    }
     if (k == LOCATION)
       e->location = vq_str_of(value);
     else if ((k == OFFSET && !parse_number(value, &e->offset)) ||
@@ -149,42 +168,48 @@ static vq_status external_keys(vq_ox *ox, vq_loc loc,
   return VQ_OK;
 }
 
-static vq_status external_file(vq_ox *ox, vq_loc loc, vq_str location,
-                               const vq_datafile **out) {
-  for (*out = ox->external; *out; *out = (*out)->next)
-    if (vq_str_eq((*out)->location, location))
-      return VQ_OK;
-  vq_datafile *f = VQ_NEW(&ox->tmp, vq_datafile);
-  if (vq_datafile_external(ox->m, ox->diag, loc, ox->path, location,
-                           ox->opt->follow_data_symlinks, f))
-    return VQ_ERR;
-  f->next = ox->external;
-  ox->external = f;
-  ox->max_work += f->n * 32;
-  ox->max_made += f->n * 4;
-  *out = f;
-  return VQ_OK;
+// A file of external data adds to what may be spent, once however it is named.
+struct vq_ox_known {
+  uint64_t device, inode;
+  struct vq_ox_known *next;
+};
+
+static void allow_for(vq_ox *ox, const vq_external *file) {
+  for (struct vq_ox_known *k = ox->external; k; k = k->next)
+    if (k->device == file->device && k->inode == file->inode)
+      return;
+  struct vq_ox_known *k = VQ_NEW(&ox->tmp, struct vq_ox_known);
+  *k = (struct vq_ox_known){file->device, file->inode, ox->external};
+  ox->external = k;
+  vq_ox_allow(ox, file->n);
 }
 
+// Reads the `size` bytes that `t` keeps in another file into `arena`.
 static vq_status external_bytes(vq_ox *ox, vq_loc loc,
                                 const Onnx__TensorProto *t, uint64_t size,
-                                const uint8_t **out) {
+                                vq_arena *arena, uint8_t **out) {
   external e = {0};
-  const vq_datafile *f;
+  vq_external file;
   if (external_keys(ox, loc, t, &e) ||
-      external_file(ox, loc, e.location, &f))
+      vq_external_open(ox->diag, loc, ox->path, e.location,
+                       ox->opt->follow_data_symlinks, &file))
     return VQ_ERR;
-  if (e.has_length && e.length != size)
-    return fail(ox, loc, VQ_E_external, t, "external data length is %llu, the "
-                "shape needs %llu bytes", (unsigned long long)e.length,
-                (unsigned long long)size);
-  if (size > f->n || e.offset > f->n - size)
-    return fail(ox, loc, VQ_E_external, t, "external data needs bytes %llu to "
-                "%llu of a file of %llu", (unsigned long long)e.offset,
-                (unsigned long long)(e.offset + size),
-                (unsigned long long)f->n);
-  *out = f->p + e.offset;
-  return VQ_OK;
+  vq_status status = VQ_ERR;
+  allow_for(ox, &file);
+  if (e.has_length && e.length != size) {
+    fail(ox, loc, VQ_E_external, t, "external data length is %llu, the shape "
+         "needs %llu bytes", (unsigned long long)e.length,
+         (unsigned long long)size);
+  } else if (size > file.n || e.offset > file.n - size) {
+    fail(ox, loc, VQ_E_external, t, "external data needs %llu bytes at %llu of "
+         "a file of %llu", (unsigned long long)size,
+         (unsigned long long)e.offset, (unsigned long long)file.n);
+  } else if (!charge(ox, loc, t, size)) {
+    *out = vq_arena_alloc(arena, size, 64);
+    status = vq_external_read(&file, ox->diag, loc, e.offset, *out, size);
+  }
+  vq_external_close(&file);
+  return status;
 }
 
 // ---- declaring ---------------------------------------------------------------
@@ -330,36 +355,43 @@ static bool stored_alike(int32_t number) {
          types[number].dtype != VQ_bool;
 }
 
-vq_status vq_ox_tensor_decode(vq_ox *ox, vq_loc loc, vq_ox_val *v) {
-  const Onnx__TensorProto *t = v->pending;
-  const data_type *dt = type_of(t->data_type);
-  uint64_t bytes = raw_size(dt, v->type);
-  const uint8_t *raw = t->has_raw_data ? ox->file.p + span_of(t).offset : NULL;
-  if (t->data_location == 1 && external_bytes(ox, loc, t, bytes, &raw))
-    return VQ_ERR;
-  bool alike = raw && stored_alike(t->data_type);
-  v->keep = true;
-  v->pending = NULL;
-  bool stays = t->data_location == 1 || ox->file_stays;
-  if (alike && stays && (uintptr_t)raw % (dt->bits / 8) == 0) {
-    v->data = raw;
-    return VQ_OK;
-  }
-  int64_t n = vq_type_count(v->type);
-  uint64_t size = (uint64_t)vq_type_bytes(v->type);
-  if (size > ox->max_made - ox->made)
-    return fail(ox, loc, VQ_E_limit, t, "the model's tensors overlap in their "
-                "file so often that they take too much memory");
-  ox->made += size;
-  void *out = vq_arena_alloc(&ox->m->arena, size, 64);
-  v->data = out;
-  if (alike) {
-    memcpy(out, raw, bytes);
-    return VQ_OK;
-  }
-  for (int64_t i = 0; i < n; i++)
+static vq_status convert_all(vq_ox *ox, vq_loc loc, const vq_ox_val *v,
+                             const Onnx__TensorProto *t, const data_type *dt,
+                             const uint8_t *raw, void *out) {
+  for (int64_t i = 0, n = vq_type_count(v->type); i < n; i++)
     if (convert(t->data_type, dt, element(t, dt, raw, i), out, i))
       return fail(ox, loc, VQ_E_dtype, t, "element %lld exceeds 63 bits",
                   (long long)i);
   return VQ_OK;
+}
+
+vq_status vq_ox_tensor_decode(vq_ox *ox, vq_loc loc, vq_ox_val *v) {
+  const Onnx__TensorProto *t = v->pending;
+  const data_type *dt = type_of(t->data_type);
+  uint64_t bytes = raw_size(dt, v->type);
+  uint64_t size = (uint64_t)vq_type_bytes(v->type);
+  const uint8_t *raw = t->has_raw_data ? ox->file.p + span_of(t).offset : NULL;
+  bool elsewhere = t->data_location == 1;
+  bool alike = (raw || elsewhere) && stored_alike(t->data_type);
+  vq_arena encoded = {0};  // what is read only to be converted
+  uint8_t *read = NULL;
+  vq_status status = VQ_OK;
+  v->keep = true;
+  v->pending = NULL;
+  if (elsewhere) {
+    status = external_bytes(ox, loc, t, bytes,
+                            alike ? &ox->m->arena : &encoded, &read);
+    raw = read;
+  }
+  if (!status && alike &&
+      (elsewhere || (ox->file_stays && (uintptr_t)raw % (dt->bits / 8) == 0))) {
+    v->data = raw;
+  } else if (!status && !(status = charge(ox, loc, t, size))) {
+    void *out = vq_arena_alloc(&ox->m->arena, size, 64);
+    v->data = out;
+    status = alike ? (memcpy(out, raw, bytes), VQ_OK)
+                   : convert_all(ox, loc, v, t, dt, raw, out);
+  }
+  vq_arena_release(&encoded);
+  return status;
 }

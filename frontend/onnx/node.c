@@ -172,7 +172,7 @@ vq_status vq_ox_ints(vq_ox_node *nd, unsigned i, const char *what,
     return vq_ox_fail(nd, VQ_E_op_operand, "operand '%s' is %s of rank %u, "
                       "expected a list of integers", what,
                       vq_dtype_name(v->type->dtype), v->type->rank);
-  if (vq_ox_spend(nd->ox, nd->loc, (uint64_t)n))
+  if (vq_ox_spend(nd, (uint64_t)n))
     return VQ_ERR;
   int64_t *p = VQ_NEW_N(&nd->ox->tmp, int64_t, (size_t)n);
   for (int64_t k = 0; k < n; k++)

@@ -1,4 +1,4 @@
-// Multiply-accumulates of one op.
+// What one op costs: multiply-accumulates, and steps of the interpreter.
 #include "vq/ir.h"
 
 static int64_t times(int64_t a, int64_t b) {
@@ -30,4 +30,37 @@ int64_t vq_op_macs(const vq_op *op) {
     default:
       return 0;
   }
+}
+
+// Steps an element of `op`'s result takes in the interpreter, whose functions
+// are the C library's double ones.
+static int64_t weight(vq_opcode code) {
+  switch ((int)code) {
+    case VQ_OP_exp:
+    case VQ_OP_log:
+    case VQ_OP_erf:
+    case VQ_OP_tanh:
+    case VQ_OP_sigmoid:
+    case VQ_OP_sin:
+    case VQ_OP_cos:
+    case VQ_OP_gelu:
+    case VQ_OP_silu:
+    case VQ_OP_pow:
+    case VQ_OP_mod:
+    case VQ_OP_softmax:
+    case VQ_OP_attention:
+    case VQ_OP_layer_norm:
+      return 8;
+    default:
+      return 1;
+  }
+}
+
+uint64_t vq_op_steps(const vq_op *op) {
+  uint64_t n = 16 + (uint64_t)vq_op_macs(op);
+  for (unsigned i = 0; i < op->n_out; i++)
+    n += (uint64_t)(vq_type_count(op->out[i].type) * weight(op->code));
+  for (unsigned i = 0; i < op->n_in; i++)
+    n += (uint64_t)vq_type_count(vq_in(op, i)->type);
+  return n;
 }

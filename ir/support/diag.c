@@ -76,22 +76,50 @@ void vq_sink_strbuf(void *user, const vq_ctx *ctx, const vq_message *m) {
   vq_message_render(user, ctx, m, false);
 }
 
-// Control bytes as \xHH: names inside must not steer the terminal.
-static void put_safe(vq_strbuf *out, vq_str s) {
-  for (size_t i = 0; i < s.n; i++) {
-    unsigned char c = (unsigned char)s.p[i];
-    if (c == '\n')
+// Bytes of the character at `p`; 0 where a byte must not reach a terminal: what
+// controls it, what hides or reorders text, and what is no UTF-8.
+static size_t printable(const char *z, size_t n) {
+  const unsigned char *p = (const unsigned char *)z;
+  if (*p < 0x80) return *p >= 0x20 && *p != 0x7f;
+  size_t size = *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : 2;
+  if (*p < 0xc2 || *p > 0xf4 || size > n) return 0;
+  uint32_t c = *p & (0x7fu >> size);
+  for (size_t i = 1; i < size; i++) {
+    if ((p[i] & 0xc0) != 0x80) return 0;
+    c = c << 6 | (p[i] & 0x3f);
+  }
+  bool overlong = c < (size == 4 ? 0x10000u : size == 3 ? 0x800u : 0xa0u);
+  bool surrogate = c >= 0xd800 && c <= 0xdfff;
+  bool hidden = c == 0xad || c == 0xfeff || (c >= 0x200b && c <= 0x200f) ||
+                (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f);
+  return overlong || surrogate || hidden || c > 0x10ffff ? 0 : size;
+}
+
+// Names and texts come from the input: they must neither steer the terminal nor
+// fill it. Past `max` bytes only "..." is shown.
+static void put_safe(vq_strbuf *out, vq_str s, size_t max) {
+  for (size_t i = 0, size; i < s.n; i += size) {
+    if (i >= max) {
+      vq_strbuf_puts(out, "...");
+      return;
+    }
+    if ((size = printable(s.p + i, s.n - i)) != 0) {
+      vq_strbuf_add(out, s.p + i, size);
+      continue;
+    }
+    size = 1;
+    if (s.p[i] == '\n')
       vq_strbuf_puts(out, "\\n");
-    else if (c < 0x20 || c == 0x7f)
-      vq_strbuf_printf(out, "\\x%02x", c);
     else
-      vq_strbuf_putc(out, (char)c);
+      vq_strbuf_printf(out, "\\x%02x", (unsigned char)s.p[i]);
   }
 }
 
+enum { MAX_NAME = 160, MAX_TEXT = 1600, MAX_PATH = 4096 };
+
 static void put_place(vq_strbuf *out, const vq_loc_info *at) {
   if (at->kind == VQ_LOC_NONE) return;
-  put_safe(out, at->path);
+  put_safe(out, at->path, MAX_PATH);
   switch (at->kind) {
     case VQ_LOC_TEXT:
       vq_strbuf_printf(out, ":%llu:%llu", (unsigned long long)at->a,
@@ -101,7 +129,7 @@ static void put_place(vq_strbuf *out, const vq_loc_info *at) {
       vq_strbuf_printf(out, ":#%llu", (unsigned long long)at->a);
       if (at->name.n) {
         vq_strbuf_putc(out, '(');
-        vq_strbuf_escaped(out, at->name);
+        put_safe(out, at->name, MAX_NAME);
         vq_strbuf_putc(out, ')');
       }
       break;
@@ -124,9 +152,11 @@ static void put_caret(vq_strbuf *out, const vq_loc_info *at, bool color) {
   size_t col = (size_t)at->b - 1;
   size_t from = at->line.n > WIDTH && col > BEFORE ? col - BEFORE : 0;
   size_t to = at->line.n - from > WIDTH ? from + WIDTH : at->line.n;
-  for (size_t i = from; i < to; i++) {
-    unsigned char c = (unsigned char)at->line.p[i];
-    vq_strbuf_putc(out, (c < 0x20 && c != '\t') || c == 0x7f ? '?' : (char)c);
+  while (from < col && (at->line.p[from] & 0xc0) == 0x80) from++;
+  for (size_t i = from, size; i < to; i += size) {
+    size = at->line.p[i] == '\t' ? 1 : printable(at->line.p + i, to - i);
+    vq_strbuf_add(out, size ? at->line.p + i : "?", size ? size : 1);
+    size += !size;
   }
   vq_strbuf_putc(out, '\n');
   for (size_t i = from; i < col; i++) {
@@ -147,7 +177,7 @@ void vq_message_render(vq_strbuf *out, const vq_ctx *ctx, const vq_message *m,
   if (color) vq_strbuf_puts(out, paint[m->severity]);
   vq_strbuf_printf(out, "%s: ", word[m->severity]);
   if (color) vq_strbuf_puts(out, "\033[0m");
-  put_safe(out, m->text);
+  put_safe(out, m->text, MAX_TEXT);
   if (m->severity != VQ_NOTE)
     vq_strbuf_printf(out, " [%s]", vq_code_name(m->code));
   vq_strbuf_putc(out, '\n');

@@ -32,6 +32,14 @@ uint64_t vq_hash_bytes(uint64_t seed, const void *p, size_t n) {
   return mix(h ^ w);
 }
 
+// Keys come from input files, and whoever knows the seed can make names that all
+// collide. Where the program was loaded is not known in advance. Nothing that
+// is iterated or printed depends on the hash.
+static uint64_t key_hash(vq_str key) {
+  uint64_t seed = (uint64_t)(uintptr_t)&key_hash;
+  return vq_hash_bytes(seed * 0x9e3779b97f4a7c15u, key.p, key.n);
+}
+
 // The slot that holds `key`, or the empty one where it belongs.
 static uint32_t *probe(const vq_map *m, vq_str key, uint64_t hash) {
   uint32_t mask = m->cap_slot - 1;
@@ -54,7 +62,7 @@ static void rehash(vq_map *m, uint32_t cap) {
 
 void **vq_map_find(const vq_map *m, vq_str key) {
   if (!m->n) return NULL;
-  uint32_t at = *probe(m, key, vq_hash_bytes(0, key.p, key.n));
+  uint32_t at = *probe(m, key, key_hash(key));
   return at ? &m->entry[at - 1].value : NULL;
 }
 
@@ -63,7 +71,7 @@ void **vq_map_put(vq_map *m, vq_str key) {
     if (m->n >= 1u << 30) vq_oom(SIZE_MAX);
     rehash(m, m->cap_slot ? m->cap_slot * 2 : 16);
   }
-  uint64_t hash = vq_hash_bytes(0, key.p, key.n);
+  uint64_t hash = key_hash(key);
   uint32_t *slot = probe(m, key, hash);
   if (*slot) return &m->entry[*slot - 1].value;
   if (m->n == m->cap_entry) {

@@ -11,10 +11,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vq/file.h"
 #include "vq/ir.h"
 
 // ---- writing --------------------------------------------------------------
@@ -140,21 +140,15 @@ static bool is_contained(vq_str name) {
   return true;
 }
 
-// Maps `file` read-only. NULL is "empty" with *why NULL, else a failure.
-static void *map_file(const char *file, uint64_t *size, const char **why) {
-  *why = NULL;
+// The contents of `file`; NULL: *why says why.
+static void *load_file(const char *file, uint64_t *size, const char **why) {
   int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  struct stat st;
-  void *base = NULL;
-  if (fd < 0 || fstat(fd, &st) != 0) {
+  if (fd < 0) {
     *why = strerror(errno);
-  } else if (!S_ISREG(st.st_mode)) {
-    *why = "not a regular file";
-  } else if ((*size = (uint64_t)st.st_size) != 0) {
-    base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (base == MAP_FAILED) *why = strerror(errno), base = NULL;
+    return NULL;
   }
-  if (fd >= 0) close(fd);
+  void *base = vq_fd_load(fd, UINT64_MAX, size, why);
+  close(fd);
   return base;
 }
 
@@ -175,13 +169,10 @@ vq_side_file *vq_side_open(vq_module *m, vq_arena *arena, vq_str path,
     vq_strbuf_add(&file, path.p, dir);
     vq_strbuf_add(&file, name.p, name.n);
     const char *why;
-    void *base = map_file(vq_strbuf_z(&file), &f->size, &why);
+    void *base = load_file(vq_strbuf_z(&file), &f->size, &why);
     if (why)
       vq_error(diag, VQ_E_blob, loc, "cannot read side file '%s': %s",
                vq_strbuf_z(&quoted), why);
-    else if (!base)
-      vq_error(diag, VQ_E_blob, loc, "side file '%s' is empty",
-               vq_strbuf_z(&quoted));
     else
       vq_module_own(m, base, (size_t)f->size, true);
     f->base = base;

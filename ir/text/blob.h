@@ -24,7 +24,7 @@ typedef struct vq_side_file {
   struct vq_side_file *next;
 } vq_side_file;
 
-// Maps file `name` beside `path` and hands the mapping to `m`. The descriptor
+// Reads file `name` beside `path` into memory of `m`. The descriptor
 // is allocated in `arena`.
 vq_side_file *vq_side_open(vq_module *m, vq_arena *arena, vq_str path,
                            vq_str name, vq_diag *diag, vq_loc loc);

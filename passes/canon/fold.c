@@ -5,6 +5,9 @@
 // value. Ops that yield an operand unchanged are dropped, and chains of
 // reshapes or of transposes become one op; see identity.c for what is exact.
 //
+// Evaluation is capped: a few lines of input can ask for any amount of work. An
+// op beyond the cap stays as it is, with a warning.
+//
 // One forward sweep suffices: operands are simplified before their users.
 #include "vq/eval.h"
 #include "vq/rewrite.h"
@@ -17,6 +20,24 @@ static bool is_present(const vq_const *c) {
   return c && c->init != VQ_INIT_MISSING;
 }
 
+typedef struct budget {
+  int64_t max_growth;
+  uint64_t all, left;  // steps
+  bool told;
+} budget;
+
+static budget allow(const vq_module *m, const vq_pass_ctx *pc) {
+  enum { STEPS_PER_BYTE = 32 };
+  const vq_pass_fold_opts *o = VQ_OPTS(pc, vq_pass_fold);
+  budget b = {.max_growth = o->max_bytes};
+  b.all = o->max_steps > 0 ? (uint64_t)o->max_steps : 0;
+  vq_each_const(m, c)
+    if (c->init == VQ_INIT_BYTES)
+      b.all += STEPS_PER_BYTE * (uint64_t)vq_type_bytes(c->value.type);
+  b.left = b.all;
+  return b;
+}
+
 // True when evaluating `op` is possible and worth its memory.
 static bool is_foldable(const vq_op *op, int64_t max_growth) {
   if (!vq_has_trait(op, VQ_TRAIT_PURE) || op->n_in == 0) return false;
@@ -26,6 +47,22 @@ static bool is_foldable(const vq_op *op, int64_t max_growth) {
     before += vq_type_bytes(vq_in(op, i)->type);
   }
   return vq_type_bytes(op->out->type) - before <= max_growth;
+}
+
+static bool is_affordable(const vq_op *op, budget *b, vq_pass_ctx *pc) {
+  uint64_t steps = vq_op_steps(op);
+  if (steps <= b->left) {
+    b->left -= steps;
+    return true;
+  }
+  vq_stat(pc, "ops over the limit", 1);
+  if (!b->told)
+    b->told = vq_warn(pc->diag, VQ_E_limit, op->loc, "%s: not evaluated, it "
+                      "takes %llu steps but of %llu for this module %llu are "
+                      "left", vq_op_info(op->code)->name,
+                      (unsigned long long)steps, (unsigned long long)b->all,
+                      (unsigned long long)b->left) == VQ_OK;
+  return false;
 }
 
 vq_status vq_fold_op(const vq_op *op, vq_pass_ctx *pc, vq_value **result) {
@@ -45,11 +82,10 @@ vq_status vq_fold_op(const vq_op *op, vq_pass_ctx *pc, vq_value **result) {
   return VQ_OK;
 }
 
-static vq_status fold_func(vq_func *f, vq_pass_ctx *pc) {
-  int64_t max_growth = VQ_OPTS(pc, vq_pass_fold)->max_bytes;
+static vq_status fold_func(vq_func *f, budget *b, vq_pass_ctx *pc) {
   vq_each_op_safe(f, op) {
     vq_value *same = NULL;
-    if (is_foldable(op, max_growth)) {
+    if (is_foldable(op, b->max_growth) && is_affordable(op, b, pc)) {
       if (vq_fold_op(op, pc, &same)) return VQ_ERR;
       vq_stat(pc, "ops evaluated", 1);
     } else {
@@ -63,7 +99,8 @@ static vq_status fold_func(vq_func *f, vq_pass_ctx *pc) {
 }
 
 vq_status vq_pass_fold(vq_module *m, vq_pass_ctx *pc) {
+  budget b = allow(m, pc);
   vq_each_func(m, f)
-    if (fold_func(f, pc)) return VQ_ERR;
+    if (fold_func(f, &b, pc)) return VQ_ERR;
   return VQ_OK;
 }

@@ -225,7 +225,7 @@ START_TEST(places_render) {
   vq_error(d, VQ_E_io, (vq_loc){0}, "bad name '%s'", "a\033[31m\nb");
   vq_error(d, VQ_E_parse, vq_loc_text(f.ctx, path, 7, 3, VQ_LIT("")), "no");
   expect_text(&f.text,
-              "m.onnx:#41(/a\\\"b): error: rank 3 [shape]\n"
+              "m.onnx:#41(/a\"b): error: rank 3 [shape]\n"
               "m.onnx:#2: note: made here\n"
               "m.onnx:0x1a2f: error: cut off [wire]\n"
               "m.onnx: warning: odd [metadata]\n"
