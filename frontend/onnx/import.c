@@ -47,6 +47,8 @@ vq_status vq_ox_initializers(vq_ox *ox, vq_ox_frame *frame,
     vq_ox_val *v = vq_ox_tensor_declare(ox, loc, g->initializer[i]);
     if (!v || vq_ox_define(ox, frame, loc, v->name, v))
       return VQ_ERR;
+    // Branches and functions may be inlined many times.
+    v->once = g == ox->model->graph;
   }
   ox->summary->n_initializer += (uint32_t)g->n_initializer;
   return VQ_OK;

@@ -27,6 +27,7 @@ typedef struct vq_ox_val {
   struct vq_ox_val **elem;  // a sequence: `type` is NULL
   uint32_t n_elem;
   const Onnx__TensorProto *pending;  // initializer not decoded yet
+  bool once;  // nothing else will read its bytes of the file
 } vq_ox_val;
 
 // A scope of names: the graph, a branch of If (sees its parent), or the body

@@ -5,10 +5,13 @@
 // checked when the tensor is declared, bytes are touched when it is used, and
 // plain little-endian data at an aligned place is never copied.
 #include "import.h"
-#include "wire.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "vq/eval.h"
 #include "vq/strbuf.h"
+#include "wire.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "ONNX's raw data is little-endian");
@@ -365,6 +368,15 @@ static vq_status convert_all(vq_ox *ox, vq_loc loc, const vq_ox_val *v,
   return VQ_OK;
 }
 
+// Gives the memory of a file's bytes back: of weights that were copied, one
+// copy is enough.
+static void drop_pages(const uint8_t *p, uint64_t n) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t from = ((uintptr_t)p + page - 1) & -page;
+  uintptr_t to = ((uintptr_t)p + n) & -page;
+  if (from < to) (void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 vq_status vq_ox_tensor_decode(vq_ox *ox, vq_loc loc, vq_ox_val *v) {
   const Onnx__TensorProto *t = v->pending;
   const data_type *dt = type_of(t->data_type);
@@ -391,6 +403,7 @@ vq_status vq_ox_tensor_decode(vq_ox *ox, vq_loc loc, vq_ox_val *v) {
     v->data = out;
     status = alike ? (memcpy(out, raw, bytes), VQ_OK)
                    : convert_all(ox, loc, v, t, dt, raw, out);
+    if (raw && !elsewhere && v->once && ox->file_stays) drop_pages(raw, bytes);
   }
   vq_arena_release(&encoded);
   return status;

@@ -1,14 +1,15 @@
 // Bump allocation out of zeroed chunks, freed as a whole.
 //
-// A request that does not fit a fresh chunk gets a chunk of its own behind the
-// newest one, so that the room left in the newest one is not lost.
+// Chunks grow with the arena. A request that would take much of a fresh chunk
+// gets one of its own behind the newest, so that the room left in the newest one
+// is not lost.
 #include "vq/arena.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { CHUNK = 64 * 1024, HUGE_FROM = 4 << 20 };
+enum { MIN_CHUNK = 64 << 10, MAX_CHUNK = 32 << 20, HUGE_FROM = 4 << 20 };
 
 struct vq_arena_chunk {
   struct vq_arena_chunk *older;
@@ -52,11 +53,19 @@ static void *alloc_alone(vq_arena *a, size_t size, size_t align) {
   return p + padding(p, align);
 }
 
+// A quarter of what is there, which bounds what is reserved in vain.
+static size_t chunk_size(const vq_arena *a) {
+  size_t size = MIN_CHUNK;
+  while (size < MAX_CHUNK && size < a->total / 4) size *= 2;
+  return size;
+}
+
 void *vq_arena_alloc(vq_arena *a, size_t size, size_t align) {
   assert(align > 0 && align <= 64 && (align & (align - 1)) == 0);
   if (size == 0) size = 1;  // pointers stay distinct
   a->total += size;
-  if (size > CHUNK / 4) return alloc_alone(a, size, align);
+  size_t fresh = chunk_size(a);
+  if (size > fresh / 4) return alloc_alone(a, size, align);
   if (a->chunk) {
     char *p = (char *)(a->chunk + 1) + a->used;
     size_t pad = padding(p, align);
@@ -65,7 +74,7 @@ void *vq_arena_alloc(vq_arena *a, size_t size, size_t align) {
       return p + pad;
     }
   }
-  struct vq_arena_chunk *c = chunk_new(CHUNK);
+  struct vq_arena_chunk *c = chunk_new(fresh);
   c->older = a->chunk;
   a->chunk = c;
   char *p = (char *)(c + 1);
