@@ -38,6 +38,32 @@ static void rows_of(const vq_type *t, int64_t axis, int64_t dim[2]) {
     dim[k >= axis] *= t->dim[k];
 }
 
+// Results 1 and 2, if the node names them: mean and 1 / sqrt(var + eps) over
+// the dimensions from `axis` on. Exporters may name them without using them.
+static vq_status statistics(vq_ox_node *nd, vq_ox_val *x, int64_t axis,
+                            float eps) {
+  int64_t axes[VQ_MAX_RANK];
+  uint32_t n = 0;
+  bool named = false;
+  for (unsigned i = 1; i < nd->n_out; i++)
+    named |= *nd->proto->output[i] != '\0';
+  if (!named)
+    return VQ_OK;
+  for (unsigned k = (unsigned)axis; k < x->type->rank; k++)
+    axes[n++] = k;
+  vq_ints over = {axes, n};
+  vq_ox_val *mean = vq_ox_reduce(nd, VQ_OP_reduce_mean, x, over, true);
+  vq_ox_val *d = vq_ox_op2(nd, VQ_OP_sub, x, mean);
+  vq_ox_val *var = vq_ox_reduce(nd, VQ_OP_reduce_mean,
+                                vq_ox_op2(nd, VQ_OP_mul, d, d), over, true);
+  vq_ox_val *root = vq_ox_op1(
+      nd, VQ_OP_sqrt, vq_ox_op2(nd, VQ_OP_add, var, vq_ox_f32(nd, eps)));
+  if (vq_ox_result(nd, 1, mean))
+    return VQ_ERR;
+  return vq_ox_result(nd, 2,
+                      vq_ox_op2(nd, VQ_OP_div, vq_ox_f32(nd, 1), root));
+}
+
 vq_status vq_onnx_layer_norm(vq_ox_node *nd) {
   int64_t axis = -1, stash = 1, rows[2];
   float eps = 1e-5f;
@@ -55,12 +81,12 @@ vq_status vq_onnx_layer_norm(vq_ox_node *nd) {
   if (vq_ox_has(nd, 2) &&
       !(beta = as_vector(nd, nd->in[2], tail, t->dim + axis)))
     return VQ_ERR;
+  if (statistics(nd, x, axis, eps))
+    return VQ_ERR;
   rows_of(t, axis, rows);
   if (tail > 1)
     x = vq_ox_reshape(nd, x, 2, rows);
   vq_ox_val *y = vq_ox_norm_last(nd, x, gamma, beta, eps);
-  vq_ox_no_result(nd, 1, no_statistics);
-  vq_ox_no_result(nd, 2, no_statistics);
   return vq_ox_result(nd, 0, vq_ox_reshape(nd, y, t->rank, t->dim));
 }
 

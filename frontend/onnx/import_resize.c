@@ -21,12 +21,15 @@ typedef enum coordinate {
 } coordinate;
 typedef enum rounding { PREFER_FLOOR, PREFER_CEIL, FLOOR, CEIL, N_ROUNDINGS } rounding;
 
+typedef enum policy { STRETCH, NOT_LARGER, NOT_SMALLER, N_POLICIES } policy;
+
 typedef struct resize {
   interpolation how;
   coordinate where;
   rounding nearest;
+  policy aspect;
   double a;  // cubic coefficient
-  bool exclude_outside;
+  bool exclude_outside, antialias;
 } resize;
 
 static int find(vq_str s, const char *const *names, int n) {
@@ -48,29 +51,33 @@ static vq_status read_mode(vq_ox_node *nd, resize *r) {
   static const char *const nearest[] = {
     [PREFER_FLOOR] = "round_prefer_floor", [PREFER_CEIL] = "round_prefer_ceil",
     [FLOOR] = "floor", [CEIL] = "ceil"};
+  static const char *const aspect[] = {
+    [STRETCH] = "stretch", [NOT_LARGER] = "not_larger",
+    [NOT_SMALLER] = "not_smaller"};
   vq_str h = VQ_LIT("nearest"), w = VQ_LIT("half_pixel");
-  vq_str n = VQ_LIT("round_prefer_floor"), policy = VQ_LIT("stretch");
-  bool antialias = false;
+  vq_str n = VQ_LIT("round_prefer_floor"), p = VQ_LIT("stretch");
   float a = -0.75f;
   if (vq_ox_attr_str(nd, "mode", &h) ||
       vq_ox_attr_str(nd, "coordinate_transformation_mode", &w) ||
       vq_ox_attr_str(nd, "nearest_mode", &n) ||
-      vq_ox_attr_str(nd, "keep_aspect_ratio_policy", &policy) ||
-      vq_ox_attr_flag(nd, "antialias", &antialias) ||
+      vq_ox_attr_str(nd, "keep_aspect_ratio_policy", &p) ||
+      vq_ox_attr_flag(nd, "antialias", &r->antialias) ||
       vq_ox_attr_flag(nd, "exclude_outside", &r->exclude_outside) ||
       vq_ox_attr_f32(nd, "cubic_coeff_a", &a))
     return VQ_ERR;
   r->how = (interpolation)find(h, how, 3);
   r->where = (coordinate)find(w, where, N_COORDINATES);
   r->nearest = (rounding)find(n, nearest, N_ROUNDINGS);
+  r->aspect = (policy)find(p, aspect, N_POLICIES);
   r->a = a;
   if (r->how > CUBIC || r->where == N_COORDINATES ||
-      r->nearest == N_ROUNDINGS || antialias || !vq_str_is(policy, "stretch"))
+      r->nearest == N_ROUNDINGS || r->aspect == N_POLICIES)
     return vq_ox_fail(nd, VQ_E_unsupported, "mode '%.*s' with coordinates "
-                      "'%.*s', antialias %d and aspect policy '%.*s' is not "
+                      "'%.*s', rounding '%.*s' and aspect policy '%.*s' is not "
                       "accepted", VQ_FMT(vq_ox_clean_name(nd->ox, h)),
-                      VQ_FMT(vq_ox_clean_name(nd->ox, w)), antialias,
-                      VQ_FMT(vq_ox_clean_name(nd->ox, policy)));
+                      VQ_FMT(vq_ox_clean_name(nd->ox, w)),
+                      VQ_FMT(vq_ox_clean_name(nd->ox, n)),
+                      VQ_FMT(vq_ox_clean_name(nd->ox, p)));
   return VQ_OK;
 }
 
@@ -93,35 +100,32 @@ static double source(const resize *r, int64_t i, int64_t in, int64_t out,
   return x;
 }
 
-// Weights of the elements around a point at distance t in [0, 1) after the
-// first (linear) or second (cubic) of them.
-static int taps(const resize *r, double t, double w[4]) {
-  if (r->how == LINEAR) {
-    w[0] = 1 - t;
-    w[1] = t;
-    return 2;
-  }
-  double a = r->a, far = t + 1, near = 1 - t, end = 2 - t;
-  w[0] = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a;
-  w[1] = ((a + 2) * t - (a + 3)) * t * t + 1;
-  w[2] = ((a + 2) * near - (a + 3)) * near * near + 1;
-  w[3] = ((a * end - 5 * a) * end + 8 * a) * end - 4 * a;
-  return 4;
+// Weight of an element at distance d.
+static double weight(const resize *r, double d) {
+  double a = r->a;
+  d = fabs(d);
+  if (r->how == LINEAR)
+    return d < 1 ? 1 - d : 0;
+  if (d < 1)
+    return ((a + 2) * d - (a + 3)) * d * d + 1;
+  return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
 }
 
-static void fill_row(const resize *r, double x, int64_t in, float *row) {
-  double w[4], sum = 0, floor_x = floor(x);
-  int n = taps(r, x - floor_x, w);
-  int64_t first = (int64_t)floor_x - (n == 4);
-  for (int k = 0; k < n; k++) {
-    bool outside = first + k < 0 || first + k >= in;
-    if (outside && r->exclude_outside)
-      w[k] = 0;
-    sum += w[k];
-  }
-  for (int k = 0; k < n; k++) {
-    int64_t i = first + k < 0 ? 0 : first + k >= in ? in - 1 : first + k;
-    row[i] += (float)(r->exclude_outside ? w[k] / sum : w[k]);
+// The elements around x, weighted. Antialiasing stretches the weights over as
+// many elements as make one of the result. What lies outside counts as the
+// element at the border, or not at all.
+static void fill_row(const resize *r, double x, int64_t in, double scale,
+                     float *row) {
+  double shrink = r->antialias && scale < 1 ? scale : 1, sum = 0;
+  double reach = (r->how == LINEAR ? 1 : 2) / shrink;
+  int64_t first = (int64_t)ceil(x - reach), last = (int64_t)floor(x + reach);
+  for (int64_t i = first; i <= last; i++)
+    if (!r->exclude_outside || (i >= 0 && i < in))
+      sum += weight(r, ((double)i - x) * shrink);
+  for (int64_t i = first; i <= last; i++) {
+    int64_t at = i < 0 ? 0 : i >= in ? in - 1 : i;
+    if (!r->exclude_outside || at == i)
+      row[at] += (float)(weight(r, ((double)i - x) * shrink) / sum);
   }
 }
 
@@ -156,14 +160,28 @@ static vq_ox_val *along(vq_ox_node *nd, const resize *r, vq_ox_val *x,
   }
   vq_ox_val *w = vq_ox_const(nd, VQ_f32, 2, (int64_t[]){out, in}, &data);
   for (int64_t i = 0; w && i < out; i++)
-    fill_row(r, source(r, i, in, out, scale), in, (float *)data + i * in);
+    fill_row(r, source(r, i, in, out, scale), in, scale,
+             (float *)data + i * in);
   vq_ox_val *y = vq_ox_matmul(nd, w, vq_ox_reshape(nd, x, 3, dim));
   return vq_ox_reshape(nd, y, t->rank, shape);
 }
 
-// Sizes (operand 3) or scales (operand 2) per axis named.
-static vq_status target(vq_ox_node *nd, unsigned axes, const int64_t *dim,
+// One scale for all axes, so that the result fits into, or covers, the sizes.
+static void keep_aspect(policy p, unsigned axes, const int64_t *dim,
                         int64_t *out, double *scale) {
+  double one = scale[0];
+  for (unsigned i = 1; i < axes; i++)
+    if (p == NOT_LARGER ? scale[i] < one : scale[i] > one)
+      one = scale[i];
+  for (unsigned i = 0; i < axes; i++) {
+    scale[i] = one;
+    out[i] = (int64_t)floor((double)dim[i] * one + 0.5);
+  }
+}
+
+// Sizes (operand 3) or scales (operand 2) per axis named.
+static vq_status target(vq_ox_node *nd, const resize *r, unsigned axes,
+                        const int64_t *dim, int64_t *out, double *scale) {
   vq_ints sizes = VQ_NO_INTS;
   bool by_size = vq_ox_has(nd, 3);
   if (by_size ? vq_ox_ints(nd, 3, "sizes", &sizes)
@@ -182,6 +200,8 @@ static vq_status target(vq_ox_node *nd, unsigned axes, const int64_t *dim,
                         scale[i]);
     out[i] = by_size ? sizes.p[i] : (int64_t)floor((double)dim[i] * scale[i]);
   }
+  if (by_size && r->aspect != STRETCH)
+    keep_aspect(r->aspect, axes, dim, out, scale);
   return VQ_OK;
 }
 
@@ -203,7 +223,7 @@ vq_status vq_onnx_resize(vq_ox_node *nd) {
       return VQ_ERR;
     dim[i] = x->type->dim[axis[i]];
   }
-  if (target(nd, n, dim, out, scale))
+  if (target(nd, &r, n, dim, out, scale))
     return VQ_ERR;
   for (unsigned i = 0; i < n && x; i++)
     if (out[i] != dim[i] || scale[i] != 1.0)

@@ -14,7 +14,14 @@ vq_status vq_onnx_dropout(vq_ox_node *nd) {
     return VQ_ERR;
   if (training)
     return vq_ox_fail(nd, VQ_E_unsupported, "training mode is not accepted");
-  vq_ox_no_result(nd, 1, "the mask of Dropout is not computed");
+  if (vq_ox_ready(nd->ox, nd->loc, nd->in[0]))
+    return VQ_ERR;
+  if (nd->n_out > 1) {
+    const vq_type *t = nd->in[0]->type;
+    t = vq_type_tensor(nd->ox->ctx, VQ_bool, t->rank, t->dim, NULL);
+    if (vq_ox_result(nd, 1, vq_ox_fill(nd, t, 1)))
+      return VQ_ERR;
+  }
   return vq_ox_result(nd, 0, nd->in[0]);
 }
 
@@ -69,10 +76,34 @@ static vq_status resolve(vq_ox_node *nd, const vq_type *from, bool allow_zero,
   vq_ox_fail(nd, VQ_E_shape, "%lld elements do not fit the new shape, which "
              "has %s%lld", (long long)count, rest < 0 ? "" : "a multiple of ",
              (long long)known);
-  if (nd->ox->summary->batch > 1)
-    vq_note(nd->ox->diag, nd->loc, "the exporter may have fixed the batch in "
-            "this shape; a batch of 1 would then work");
+  int64_t batch = nd->ox->summary->batch;
+  if (rest < 0 && batch > 1 && known > 0 && count && count % batch == 0 &&
+      known % (count / batch) == 0)
+    vq_note(nd->ox->diag, nd->loc, "the exporter fixed the batch in this shape: "
+            "only --batch=%lld fits; models take any number of samples when "
+            "they run", (long long)(known / (count / batch)));
   return VQ_ERR;
+}
+
+// With a fixed batch of 1 inside a model whose inputs leave it open, [1, -1, d]
+// silently makes one sample of all. No exporter writes this for another
+// purpose, but it may be right, so it is no error.
+static vq_status check_batch(vq_ox_node *nd, vq_ints shape) {
+  int64_t batch = nd->ox->summary->batch;
+  const vq_type *from = nd->in[0]->type;
+  bool rest = false;
+  for (unsigned i = 1; i < shape.n; i++)
+    rest |= shape.p[i] == -1;
+  if (batch == 1 || nd->ox->summary->batch_baked || nd->in[0]->data || !rest ||
+      shape.p[0] != 1 || !from->rank || from->dim[0] != batch)
+    return VQ_OK;
+  if (vq_warn(nd->ox->diag, VQ_E_dynamic, nd->loc, "Reshape: the new shape "
+              "makes one sample of a batch of %lld: the exporter may have "
+              "fixed a batch of 1 here", (long long)batch))
+    return VQ_ERR;
+  vq_note(nd->ox->diag, nd->loc, "--batch=1 is safe; models take any number of "
+          "samples when they run");
+  return VQ_OK;
 }
 
 vq_status vq_onnx_reshape(vq_ox_node *nd) {
@@ -88,7 +119,7 @@ vq_status vq_onnx_reshape(vq_ox_node *nd) {
                       shape.n, VQ_MAX_RANK);
   if (shape.n)
     memcpy(dim, shape.p, shape.n * sizeof *dim);
-  if (resolve(nd, nd->in[0]->type, allow_zero, shape.n, dim))
+  if (check_batch(nd, shape) || resolve(nd, nd->in[0]->type, allow_zero, shape.n, dim))
     return VQ_ERR;
   return vq_ox_result(nd, 0, vq_ox_reshape(nd, nd->in[0], shape.n, dim));
 }

@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <math.h>
+
 #include "vq/eval.h"
 #include "vq/strbuf.h"
 #include "wire.h"
@@ -325,7 +327,8 @@ static uint64_t element(const Onnx__TensorProto *t, const data_type *dt,
   return v;
 }
 
-// Converts one element into storage of the IR type.
+// Converts one element into storage of the IR type; an error when it has no
+// place there.
 static vq_status convert(int32_t number, const data_type *dt, uint64_t bits,
                          void *out, int64_t i) {
   double d;
@@ -336,6 +339,8 @@ static vq_status convert(int32_t number, const data_type *dt, uint64_t bits,
     case DOUBLE:
       memcpy(&d, &bits, sizeof d);
       f = (float)d;
+      if (isinf(f) && !isinf(d))
+        return VQ_ERR;
       break;
     case UINT16: vq_store_i64(VQ_i32, out, i, (uint16_t)bits); return VQ_OK;
     case UINT32: vq_store_i64(VQ_i64, out, i, (uint32_t)bits); return VQ_OK;
@@ -363,8 +368,8 @@ static vq_status convert_all(vq_ox *ox, vq_loc loc, const vq_ox_val *v,
                              const uint8_t *raw, void *out) {
   for (int64_t i = 0, n = vq_type_count(v->type); i < n; i++)
     if (convert(t->data_type, dt, element(t, dt, raw, i), out, i))
-      return fail(ox, loc, VQ_E_dtype, t, "element %lld exceeds 63 bits",
-                  (long long)i);
+      return fail(ox, loc, VQ_E_dtype, t, "element %lld is too large for %s",
+                  (long long)i, vq_dtype_name(v->type->dtype));
   return VQ_OK;
 }
 

@@ -305,6 +305,22 @@ vq_status vq_ox_inputs(vq_ox *ox, vq_ox_frame *frame,
 
 // ---- outputs -----------------------------------------------------------------
 
+// One row per sample is what callers count on.
+static vq_status check_rows(vq_ox *ox, vq_loc loc, vq_str name,
+                            const vq_type *found) {
+  const vq_onnx_summary *s = ox->summary;
+  if (s->batch == 1 || s->batch_baked ||
+      (found->rank && found->dim[0] == s->batch))
+    return VQ_OK;
+  if (vq_warn(ox->diag, VQ_E_dynamic, loc, "output '%.*s' does not have the "
+              "batch of %lld as its first dimension", VQ_FMT(name),
+              (long long)s->batch))
+    return VQ_ERR;
+  vq_note(ox->diag, loc, "--batch=1 is safe; models take any number of samples "
+          "when they run");
+  return VQ_OK;
+}
+
 vq_status vq_ox_check_output(vq_ox *ox, vq_loc loc,
                              const Onnx__ValueInfoProto *info,
                              const vq_type *found) {
@@ -312,14 +328,14 @@ vq_status vq_ox_check_output(vq_ox *ox, vq_loc loc,
   vq_str name = vq_ox_clean_name(ox, vq_str_of(info->name));
   vq_dtype dtype;
   if (!t || !t->elem_type)
-    return VQ_OK;
+    return check_rows(ox, loc, name, found);
   if (!vq_ox_dtype(t->elem_type, &dtype) || dtype != found->dtype)
     return vq_error(ox->diag, VQ_E_onnx_model, loc, "output '%.*s' is declared "
                     "as %s but is %s", VQ_FMT(name),
                     vq_ox_data_type_name(t->elem_type),
                     vq_dtype_name(found->dtype));
   if (!t->shape)
-    return VQ_OK;
+    return check_rows(ox, loc, name, found);
   if (t->shape->n_dim != found->rank)
     return vq_error(ox->diag, VQ_E_onnx_model, loc, "output '%.*s' is declared "
                     "with rank %zu but has %u", VQ_FMT(name), t->shape->n_dim,
@@ -335,8 +351,8 @@ vq_status vq_ox_check_output(vq_ox *ox, vq_loc loc,
              (long long)found->dim[k]);
     if (batch)
       vq_note(ox->diag, loc, "the exporter fixed the batch inside the model; "
-              "a batch of 1 may work");
+              "--batch=1 may work");
     return VQ_ERR;
   }
-  return VQ_OK;
+  return check_rows(ox, loc, name, found);
 }

@@ -81,7 +81,7 @@ def tensors():
     yield refuse("sparse-initializer", model(graph(
         [node("Neg", "x", "y")], extra=blob(15, b""))), "sparse")
     yield refuse("uint64-too-large", fold("Neg", "w", [
-        tensor("w", [1], b"\xff" * 8, 13)]), "63 bits")
+        tensor("w", [1], b"\xff" * 8, 13)]), "too large for i64")
 
 
 # Values that look alarming and are right.

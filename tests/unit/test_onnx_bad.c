@@ -277,6 +277,42 @@ START_TEST(baked_batch) {
 }
 END_TEST
 
+// The input leaves the batch open, a shape inside does not.
+START_TEST(baked_batch_inside) {
+  vq_strbuf g = new_graph();
+  init_i64(&g, "s", 2, I64(1, 3));
+  add_node(&g, "Reshape", "x,s", "y", NULL);
+  vq_strbuf m = finish(&g);
+  onnx_case c = try_model(&m, (vq_onnx_options){.batch = 4});
+  ck_assert(!c.m && c.n_error == 1);
+  ck_assert(strstr(c.text.p, "12 elements do not fit the new shape"));
+  ck_assert(strstr(c.text.p, "note: the exporter fixed the batch in this shape: "
+                             "only --batch=1 fits"));
+  end_case(&c);
+  g = new_graph();
+  init_i64(&g, "s", 3, I64(1, -1, 3));
+  init_i64(&g, "back", 2, I64(-1, 3));
+  add_node(&g, "Reshape", "x,s", "z", NULL);
+  add_node(&g, "Reshape", "z,back", "y", NULL);
+  m = finish(&g);
+  c = try_model(&m, (vq_onnx_options){.batch = 4});
+  ck_assert(c.m != NULL);
+  ck_assert_msg(strstr(vq_strbuf_z(&c.text), "warning: Reshape: the new shape "
+                       "makes one sample of a batch of 4"), "%s", vq_strbuf_z(&c.text));
+  end_case(&c);
+}
+END_TEST
+
+START_TEST(double_too_large) {
+  vq_strbuf g = new_graph(), t = tensor_head("w", T_F64, 1, I64(2));
+  static const double value[] = {1, 1e39};
+  pb_bytes(&t, 9, value, sizeof value);
+  pb_msg(&g, 5, &t);
+  add_node(&g, "Add", "x,w", "y", NULL);
+  refuse(&g, "tensor 'w': element 1 is too large for f32");
+}
+END_TEST
+
 // ---- external data -----------------------------------------------------------
 
 static char dir[] = "/tmp/vitqc-test-XXXXXX";
@@ -411,6 +447,8 @@ int main(void) {
   tcase_add_test(t, symbolic_dimensions);
   tcase_add_test(t, picture_size_from_weights);
   tcase_add_test(t, baked_batch);
+  tcase_add_test(t, baked_batch_inside);
+  tcase_add_test(t, double_too_large);
   tcase_add_test(t, external_data);
   tcase_add_test(t, files);
   suite_add_tcase(s, t);

@@ -267,7 +267,45 @@ START_TEST(layer_norm_over_two_dimensions) {
   g = new_graph("1,2,3");
   init_f32(&g, "s", 1, I64(3), F32(1, 1, 1));
   add_node(&g, "LayerNormalization", "x,s", "z,y", NULL);
-  refuse(&g, 17, "statistics of a normalization are not computed");
+  expect(&g, T_F32, 17, 3, I64(1, 2, 1), F64(2, 5));
+  g = new_graph("1,2,3");
+  init_f32(&g, "s", 1, I64(3), F32(1, 1, 1));
+  add_node(&g, "LayerNormalization", "x,s", "z,,y", NULL);
+  double inverse = 1 / sqrt(2.0 / 3 + 1e-5);
+  expect(&g, T_F32, 17, 3, I64(1, 2, 1), F64(inverse, inverse));
+}
+END_TEST
+
+START_TEST(einsum) {
+  static const char *const wrong[] = {"bij,ik,k", "bij,->b", "bi,ii->b",
+                                      "bij,ii->bz", "bij,ii>b", "b...i...,ii"};
+  vq_strbuf g = new_graph("1,2,3"), a = {0};
+  at_str(&a, "equation", "bij,bkj->kib");
+  add_node(&g, "Einsum", "x,x", "y", &a);
+  expect(&g, T_F32, 12, 3, I64(2, 2, 1), F64(14, 32, 32, 77));
+  g = new_graph("1,2,3");
+  at_str(&a, "equation", "...ij, ii -> ...");
+  init_f32(&g, "w", 2, I64(2, 2), F32(2, 9, 9, 3));
+  add_node(&g, "Einsum", "x,w", "y", &a);
+  expect(&g, T_F32, 12, 1, I64(1), F64(57));
+  for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    g = new_graph("1,2,3");
+    at_str(&a, "equation", wrong[i]);
+    init_f32(&g, "w", 2, I64(2, 2), F32(2, 9, 9, 3));
+    add_node(&g, "Einsum", "x,w", "y", &a);
+    refuse(&g, 12, "Einsum: ");
+  }
+}
+END_TEST
+
+// Halving takes over twice as many elements.
+START_TEST(resize_antialiased) {
+  vq_strbuf g = new_graph("1,1,1,6"), a = {0};
+  at_str(&a, "mode", "linear");
+  at_int(&a, "antialias", 1);
+  init_i64(&g, "n", 4, I64(1, 1, 1, 3));
+  add_node(&g, "Resize", "x,,,n", "y", &a);
+  expect(&g, T_F32, 18, 4, I64(1, 1, 1, 3), F64(1.625, 3.5, 5.375));
 }
 END_TEST
 
@@ -507,6 +545,8 @@ int main(void) {
   tcase_add_test(t, gemm_and_matmul);
   tcase_add_test(t, convolution_with_auto_pad);
   tcase_add_test(t, layer_norm_over_two_dimensions);
+  tcase_add_test(t, einsum);
+  tcase_add_test(t, resize_antialiased);
   tcase_add_test(t, batch_norm_is_two_constants);
   tcase_add_test(t, resize_cubic_and_linear);
   tcase_add_test(t, shape_code_disappears);
