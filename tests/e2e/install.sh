@@ -53,7 +53,7 @@ find_package(vitqc REQUIRED)
 add_executable(by_cmake $source/tests/e2e/use_model.c)
 target_link_libraries(by_cmake PRIVATE vitqc::rt)
 EOF
-{ cmake -S user -B user/build -DCMAKE_PREFIX_PATH="$prefix" &&
+{ cmake -G Ninja -S user -B user/build -DCMAKE_PREFIX_PATH="$prefix" &&
   cmake --build user/build; } >cmake.log 2>&1 || { cat cmake.log; exit 1; }
 user/build/by_cmake ./fashion_vit.so >by_cmake.txt
 
