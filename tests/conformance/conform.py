@@ -256,10 +256,11 @@ Result of the ONNX project's own node tests. The harness is
 
 onnx {version}: {n} cases, {passed} passed, {refused} refused, {failed} failed.
 Stages run for this table (`--stages`): {stages}.
-A case passes if it does in each of them. Floats are compared as the cases ask, mostly to a relative 1e-3, float16
-to 2^-9 and bfloat16 to 2^-6 because they are computed as f32; everything else
-must be equal. Operands that must be known at compile time are constants of the
-model, not inputs of it; column "fixed" counts cases that needed that.
+A case passes if it does in each of them. Floats are compared as the cases ask,
+mostly to a relative 1e-3, float16 to 2^-9 and bfloat16 to 2^-6 because they are
+computed as f32; everything else must be equal. Operands that must be known at
+compile time are constants of the model, not inputs of it; column "fixed" counts
+cases that needed that.
 
 ## Accepted operators
 
