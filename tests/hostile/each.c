@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pipelines.h"
 #include "vq/onnx.h"
 #include "vq/pass.h"
 #include "vq/strbuf.h"
@@ -30,8 +31,7 @@ static void print(void *user, const vq_ctx *ctx, const vq_message *m) {
 
 // What -O1 does before code is generated.
 static int compile(const char *path) {
-  static const char passes[] =
-      "fold,recompose,cse,dce,pack,fuse,outline,dce,plan-memory";
+  const char *missing, *passes = level_pipeline("1", &missing);
   vq_ctx *ctx = vq_ctx_create();
   vq_diag diag;
   vq_module *m = NULL;
