@@ -25,7 +25,7 @@
 
 #define MAX_CHAIN 64             // ops of a chain
 #define MIN_RUN 8                // elements; shorter runs are no rows
-#define MAX_WORK (INT64_C(1) << 24)  // table entries times ops
+#define MAX_WORK (INT64_C(1) << 24)  // table entries times operands
 
 typedef struct chain {
   vq_pass_ctx *pc;
@@ -250,12 +250,19 @@ static bool note_fill(chain *c, const vq_op *op) {
   return true;
 }
 
+// Steps that an entry may take: a concat looks for its operand one by one.
+static int64_t entry_steps(const chain *c) {
+  int64_t n = 0;
+  for (unsigned i = 0; i < c->n; i++) n += n_moved(c->op[i]);
+  return n;
+}
+
 static bool find_table(chain *c) {
   int64_t count = vq_type_count(c->end->out->type);
   if (c->run < 1 || vq_type_count(c->root->type) / c->run > INT32_MAX)
     return false;
   c->n_table = count / c->run;
-  if (c->n_table > MAX_WORK / c->n) return false;
+  if (c->n_table > MAX_WORK / entry_steps(c)) return false;
   c->table = VQ_NEW_N(c->pc->temp, int64_t, (size_t)c->n_table);
   for (int64_t i = 0; i < c->n_table; i++) {
     const vq_value *v = c->end->out;
