@@ -20,17 +20,11 @@ static bool is_present(const vq_const *c) {
   return c && c->init != VQ_INIT_MISSING;
 }
 
-typedef struct budget {
-  int64_t max_growth;
-  uint64_t all, left;  // steps
-  bool told;
-} budget;
-
-static budget allow(const vq_module *m, const vq_pass_ctx *pc) {
+vq_fold_budget vq_fold_allow(const vq_module *m, int64_t max_bytes,
+                             int64_t max_steps) {
   enum { STEPS_PER_BYTE = 32 };
-  const vq_pass_fold_opts *o = VQ_OPTS(pc, vq_pass_fold);
-  budget b = {.max_growth = o->max_bytes};
-  b.all = o->max_steps > 0 ? (uint64_t)o->max_steps : 0;
+  vq_fold_budget b = {.max_growth = max_bytes};
+  b.all = max_steps > 0 ? (uint64_t)max_steps : 0;
   vq_each_const(m, c)
     if (c->init == VQ_INIT_BYTES)
       b.all += STEPS_PER_BYTE * (uint64_t)vq_type_bytes(c->value.type);
@@ -38,19 +32,16 @@ static budget allow(const vq_module *m, const vq_pass_ctx *pc) {
   return b;
 }
 
-// True when evaluating `op` is possible and worth its memory.
-static bool is_foldable(const vq_op *op, int64_t max_growth) {
-  if (!vq_has_trait(op, VQ_TRAIT_PURE) || op->n_in == 0) return false;
+static bool has_room(const vq_fold_budget *b, const vq_op *op) {
   int64_t before = 0;
-  for (unsigned i = 0; i < op->n_in; i++) {
-    if (!is_present(vq_const_of(vq_in(op, i)))) return false;
+  for (unsigned i = 0; i < op->n_in; i++)
     before += vq_type_bytes(vq_in(op, i)->type);
-  }
-  return vq_type_bytes(op->out->type) - before <= max_growth;
+  return vq_type_bytes(op->out->type) - before <= b->max_growth;
 }
 
-static bool is_affordable(const vq_op *op, budget *b, vq_pass_ctx *pc) {
+bool vq_fold_spend(vq_fold_budget *b, const vq_op *op, vq_pass_ctx *pc) {
   uint64_t steps = vq_op_steps(op);
+  if (!has_room(b, op)) return false;
   if (steps <= b->left) {
     b->left -= steps;
     return true;
@@ -63,6 +54,14 @@ static bool is_affordable(const vq_op *op, budget *b, vq_pass_ctx *pc) {
                       (unsigned long long)steps, (unsigned long long)b->all,
                       (unsigned long long)b->left) == VQ_OK;
   return false;
+}
+
+// True when `op` can be evaluated.
+static bool is_foldable(const vq_op *op) {
+  if (!vq_has_trait(op, VQ_TRAIT_PURE) || op->n_in == 0) return false;
+  for (unsigned i = 0; i < op->n_in; i++)
+    if (!is_present(vq_const_of(vq_in(op, i)))) return false;
+  return true;
 }
 
 vq_status vq_fold_op(const vq_op *op, vq_pass_ctx *pc, vq_value **result) {
@@ -82,10 +81,10 @@ vq_status vq_fold_op(const vq_op *op, vq_pass_ctx *pc, vq_value **result) {
   return VQ_OK;
 }
 
-static vq_status fold_func(vq_func *f, budget *b, vq_pass_ctx *pc) {
+static vq_status fold_func(vq_func *f, vq_fold_budget *b, vq_pass_ctx *pc) {
   vq_each_op_safe(f, op) {
     vq_value *same = NULL;
-    if (is_foldable(op, b->max_growth) && is_affordable(op, b, pc)) {
+    if (is_foldable(op) && vq_fold_spend(b, op, pc)) {
       if (vq_fold_op(op, pc, &same)) return VQ_ERR;
       vq_stat(pc, "ops evaluated", 1);
     } else {
@@ -99,7 +98,8 @@ static vq_status fold_func(vq_func *f, budget *b, vq_pass_ctx *pc) {
 }
 
 vq_status vq_pass_fold(vq_module *m, vq_pass_ctx *pc) {
-  budget b = allow(m, pc);
+  const vq_pass_fold_opts *o = VQ_OPTS(pc, vq_pass_fold);
+  vq_fold_budget b = vq_fold_allow(m, o->max_bytes, o->max_steps);
   vq_each_func(m, f)
     if (fold_func(f, &b, pc)) return VQ_ERR;
   return VQ_OK;

@@ -55,7 +55,21 @@ static const rule rules[] = {
     {VQ_OP_div, vq_rule_trim_const},
 };
 
+// False, with a warning, once the constants that rules made have used up what
+// this module may ask for. What is left of it stays as it is.
+static bool may_go_on(vq_rw *rw, const vq_op *op) {
+  vq_fold_budget *b = &rw->budget;
+  if (b->left) return true;
+  if (!b->told)
+    b->told = vq_warn(rw->pc->diag, VQ_E_limit, op->loc, "recompose ends here: "
+                      "constants of the form it makes take more than the %llu "
+                      "steps for this module", (unsigned long long)b->all)
+              == VQ_OK;
+  return false;
+}
+
 static bool apply(vq_rw *rw, vq_op *op) {
+  if (!may_go_on(rw, op)) return false;
   rw->b.before = op;
   rw->b.loc = op->loc;
   vq_value *same = vq_identity_of(op);
@@ -118,14 +132,17 @@ static void count_one(void *user, const vq_op *op, const char *construct) {
 }
 
 vq_status vq_pass_recompose(vq_module *m, vq_pass_ctx *pc) {
+  const vq_pass_recompose_opts *o = VQ_OPTS(pc, vq_pass_recompose);
+  vq_fold_budget budget = vq_fold_allow(m, o->max_bytes, o->max_steps);
   vq_each_func(m, f) {
     if (f->kind != VQ_FUNC) continue;
-    vq_rw rw = {.module = m, .func = f, .pc = pc,
+    vq_rw rw = {.module = m, .func = f, .pc = pc, .budget = budget,
                 .b = {.func = f, .diag = pc->diag}};
     uint32_t n_error = pc->diag->n_error;
     run_rounds(&rw);
     order_operands(f);
     vq_map_release(&rw.transposed);
+    budget = rw.budget;
     if (pc->diag->n_error != n_error) return VQ_ERR;
   }
   int64_t n_left = 0;

@@ -266,6 +266,8 @@ static bool make_bias(vq_rw *rw, const scores *s, const shape *g,
   int64_t heads = heads_read_alike(s, batch, g->heads) ? 1 : g->heads;
   if (block > max_count / (batch * heads)) return false;
   int64_t count = batch * heads * block, step = g->heads / heads;
+  if ((uint64_t)count > rw->budget.left) return false;
+  vq_rw_charge(rw, count);
   float *data = VQ_NEW_N(rw->pc->temp, float, (size_t)count);
   for (int64_t i = 0; i < batch * heads; i++)
     add_terms(s, i * step, g->n, g->m, data + i * block);

@@ -15,6 +15,7 @@ static vq_value *transposed(vq_rw *rw, vq_value *w, int64_t rows,
     return *slot = &vq_const_fill(rw->module, w->name, t, k->fill)->value;
   const char *from = vq_const_bytes(vq_const_of(w));
   if (!from) return NULL;
+  vq_rw_charge(rw, vq_type_count(t));
   float *to = vq_arena_alloc(&rw->module->arena, (size_t)vq_type_bytes(t), 64);
   enum { TILE = 16 };  // a cache line of floats each way
   for (int64_t j0 = 0; j0 < rows; j0 += TILE)

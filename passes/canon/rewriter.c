@@ -1,8 +1,6 @@
 // Building, replacing and deriving constants for the rules of recompose.
 #include "canon/rewriter.h"
 
-#include "canon/fold.h"
-
 vq_value *vq_rw_build(vq_rw *rw, vq_opcode code, vq_value *const *in,
                       unsigned n_in, const void *attrs) {
   return vq_build1(&rw->b, code, in, n_in, attrs, VQ_LIT(""));
@@ -12,9 +10,11 @@ vq_value *vq_rw_fold(vq_rw *rw, vq_opcode code, vq_value *const *in,
                      unsigned n_in, const void *attrs) {
   vq_op *op = vq_build(&rw->b, code, in, n_in, attrs, in[0]->name);
   vq_value *v = NULL;
-  if (!op || vq_fold_op(op, rw->pc, &v)) return NULL;
+  if (!op) return NULL;
+  bool failed = vq_fold_spend(&rw->budget, op, rw->pc) &&
+                vq_fold_op(op, rw->pc, &v) != VQ_OK;
   vq_erase_op(op);
-  return v;
+  return failed ? NULL : v;
 }
 
 vq_value *vq_rw_reshape(vq_rw *rw, vq_value *x, unsigned rank,
@@ -53,6 +53,11 @@ bool vq_rw_replace(vq_rw *rw, vq_op *op, vq_value *v, const char *stat) {
   return true;
 }
 
+void vq_rw_charge(vq_rw *rw, int64_t n_element) {
+  uint64_t n = (uint64_t)n_element, *left = &rw->budget.left;
+  *left -= n < *left ? n : *left;
+}
+
 vq_value *vq_rw_recast(vq_rw *rw, vq_value *c, unsigned rank,
                        const int64_t *dim) {
   vq_const *k = vq_const_of(c);
@@ -75,11 +80,13 @@ vq_value *vq_rw_row(vq_rw *rw, vq_value *c, int64_t n) {
 vq_value *vq_rw_const(vq_rw *rw, vq_value *like, unsigned rank,
                       const int64_t *dim, const float *data) {
   const vq_type *t = vq_type_tensor(rw->module->ctx, VQ_f32, rank, dim, NULL);
+  vq_rw_charge(rw, vq_type_count(t));
   return &vq_const_new_copy(rw->module, like->name, t, data)->value;
 }
 
 float *vq_rw_floats(vq_rw *rw, vq_value *c) {
   size_t bytes = (size_t)vq_type_bytes(c->type);
+  vq_rw_charge(rw, vq_type_count(c->type));
   const void *from = vq_const_bytes(vq_const_of(c));
   return from ? vq_arena_copy(rw->pc->temp, from, bytes, _Alignof(float))
               : NULL;

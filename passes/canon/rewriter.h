@@ -3,6 +3,7 @@
 #ifndef VQ_CANON_REWRITER_H
 #define VQ_CANON_REWRITER_H
 
+#include "canon/fold.h"
 #include "canon/pattern.h"
 #include "canon/view.h"
 #include "vq/pass.h"
@@ -14,6 +15,7 @@ typedef struct vq_rw {
   vq_pass_ctx *pc;
   vq_builder b;         // inserts before the op under the rule
   vq_map transposed;    // constant -> its transpose
+  vq_fold_budget budget;  // for the constants that rules make
   bool late;            // attention has been matched
   unsigned n_changed;
 } vq_rw;
@@ -26,7 +28,8 @@ vq_value *vq_rw_build(vq_rw *rw, vq_opcode code, vq_value *const *in,
 vq_value *vq_rw_reshape(vq_rw *rw, vq_value *x, unsigned rank,
                         const int64_t *dim);
 
-// Builds an op over constants with data and evaluates it: a constant or NULL.
+// Builds an op over constants with data and evaluates it: a constant or NULL,
+// as when it costs more than is left.
 vq_value *vq_rw_fold(vq_rw *rw, vq_opcode code, vq_value *const *in,
                      unsigned n_in, const void *attrs);
 
@@ -34,7 +37,9 @@ vq_value *vq_rw_fold(vq_rw *rw, vq_opcode code, vq_value *const *in,
 // Always true, so that rules can return it. False for a NULL `v`.
 bool vq_rw_replace(vq_rw *rw, vq_op *op, vq_value *v, const char *stat);
 
-// Constants derived from constants.
+// Constants derived from constants. They are charged to the budget, which the
+// last one may exceed: rules are not asked to undo what they have begun.
+void vq_rw_charge(vq_rw *rw, int64_t n_element);
 // A [n] version of a row constant (see vq_is_row).
 vq_value *vq_rw_row(vq_rw *rw, vq_value *c, int64_t n);
 // The same bytes in another shape of the same count.
