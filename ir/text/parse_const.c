@@ -32,6 +32,21 @@ static bool parse_element(vq_parser *p, vq_dtype dtype, void *data,
   return true;
 }
 
+// A line of text may ask for any amount of memory. What passes and code
+// generation make of a constant is in proportion to its size.
+static bool may_make(vq_parser *p, const vq_type *type, const vq_tok *at) {
+  const uint64_t all = (uint64_t)1 << 30;
+  uint64_t n = (uint64_t)vq_type_bytes(type);
+  if (n > all - p->made)
+    return vq_parser_fail(p, VQ_E_limit, at, "a constant of %llu bytes, but of "
+                          "the %llu that fill and random constants may take "
+                          "%llu are left", (unsigned long long)n,
+                          (unsigned long long)all,
+                          (unsigned long long)(all - p->made));
+  p->made += n;
+  return true;
+}
+
 // fill<0.05>
 static bool parse_fill(vq_parser *p, vq_str name, const vq_type *type) {
   const int64_t exact = (int64_t)1 << 53;
@@ -148,6 +163,7 @@ bool vq_parser_const(vq_parser *p) {
     return false;
   bool fill = vq_parser_at_word(p, "fill"), dense = vq_parser_at_word(p, "dense");
   bool random = vq_parser_at_word(p, "random");
+  if ((fill || random) && !may_make(p, type, &at)) return false;
   if (!fill && !dense && !random && !vq_parser_at_word(p, "blob"))
     return vq_parser_expected(p, "fill, dense, random or blob");
   vq_parser_next(p);

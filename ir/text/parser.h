@@ -26,6 +26,7 @@ typedef struct vq_parser {
   vq_map quants;   // those this text has defined so far
   vq_map locs;     // number -> vq_loc*
   vq_side_file *sides;
+  uint64_t made;   // bytes of constants that the text does not hold
   // Of the function being read: values by name and by number. An entry with a
   // NULL value stands for the result of an op that failed.
   vq_map named, numbered;
