@@ -7,6 +7,7 @@
 #include "link.h"
 #include "object.h"
 #include "target.h"
+#include "tile.h"
 #include "units.h"
 
 static vq_status write_header(const vq_layout *layout, const char *path,
@@ -18,27 +19,61 @@ static vq_status write_header(const vq_layout *layout, const char *path,
   return st;
 }
 
-// What an object defines for others: the tables the entry points, every other
-// object its kernel.
+typedef struct names {
+  const char **symbol;
+  unsigned n;
+  vq_arena *arena;
+} names;
+
+static void add_name(names *s, vq_strbuf *name) {
+  s->symbol[s->n++] = vq_arena_str(s->arena, vq_strbuf_view(name)).p;
+  vq_strbuf_release(name);
+}
+
+static void add_tables(names *s, const vq_layout *l) {
+  static const char *const entry[] = {"_query", "_run", "_workspace"};
+  vq_strbuf query = {0};
+  vq_strbuf_puts(&query, VITQ_QUERY_SYMBOL);
+  add_name(s, &query);
+  for (unsigned k = 0; k < VQ_COUNT(entry); k++) {
+    vq_strbuf name = {0};
+    vq_strbuf_printf(&name, "%s%s", l->symbol, entry[k]);
+    add_name(s, &name);
+  }
+}
+
+static void add_tiles(names *s, const vq_layout *l, const vq_target *t) {
+  vq_tiles tiles;
+  vq_tiles_of(&tiles, l, t);
+  for (unsigned k = 0; k < tiles.n; k++) {
+    vq_strbuf name = {0};
+    vq_tile_symbol(&name, l->symbol, t, tiles.rows[k], tiles.vecs[k]);
+    add_name(s, &name);
+  }
+}
+
+// What object `i` defines for others: the tables the entry points, every other
+// object its kernel or tiles.
 static vq_member code_member(const vq_layout *l, const vq_target *target,
                              unsigned i, LLVMMemoryBufferRef object, vq_arena *arena) {
-  static const char *const entry[] = {"_query", "_run", "_workspace"};
-  unsigned n = i ? 1 : 1 + (unsigned)VQ_COUNT(entry);
-  const char **symbol = VQ_NEW_N(arena, const char *, n);
-  for (unsigned k = 0; k < n; k++) {
-    vq_strbuf name = {0};
-    if (i)
-      vq_kernel_symbol(&name, l, (i - 1) % l->n_kernel,
-                       &target[(i - 1) / l->n_kernel]);
-    else if (k)
-      vq_strbuf_printf(&name, "%s%s", l->symbol, entry[k - 1]);
-    else
-      vq_strbuf_puts(&name, VITQ_QUERY_SYMBOL);
-    symbol[k] = vq_arena_str(arena, vq_strbuf_view(&name)).p;
-    vq_strbuf_release(&name);
+  vq_unit u = vq_unit_at(l, target, i);
+  names s = {VQ_NEW_N(arena, const char *, VQ_COUNT(((vq_tiles *)0)->rows)), 0,
+             arena};
+  vq_strbuf name = {0};
+  switch (u.kind) {
+    case VQ_UNIT_TABLES:
+      add_tables(&s, l);
+      break;
+    case VQ_UNIT_TILES:
+      add_tiles(&s, l, u.target);
+      break;
+    case VQ_UNIT_KERNEL:
+      vq_kernel_symbol(&name, l, u.kernel, u.target);
+      add_name(&s, &name);
+      break;
   }
   return (vq_member){LLVMGetBufferStart(object), LLVMGetBufferSize(object),
-                     symbol, n};
+                     s.symbol, s.n};
 }
 
 static vq_member constants_member(const vq_layout *l, vq_arena *arena) {

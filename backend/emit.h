@@ -22,12 +22,20 @@ typedef struct vq_target {
   uint64_t requires;  // vitq_isa mask
 } vq_target;
 
+// A matrix product with register tiles (tile.h): m rows, handled in `parts`
+// parts, and n columns.
+typedef struct vq_product {
+  int64_t m, parts, n;
+} vq_product;
+
 // Facts about a kernel that must not depend on the variant. The kernel computes
 // tasks [begin, end) of n_task; any division into ranges must give the same
 // bytes. scratch_bytes is private memory per thread (at most 4 MiB).
 typedef struct vq_kernel_plan {
   int64_t n_task;
   uint32_t scratch_bytes;
+  unsigned n_product;  // that the kernel computes with tiles
+  vq_product product[2];
 } vq_kernel_plan;
 
 typedef struct vq_emit {
@@ -40,6 +48,7 @@ typedef struct vq_emit {
   LLVMValueRef *operand;  // one pointer per kernel argument
   LLVMTypeRef f32, i64, i32, i8, i1, ptr, void_;
   const vq_target *target;
+  const char *model;  // prefix of names
   const vq_func *kernel;
   const vq_kernel_plan *plan;
   vq_diag *diag;

@@ -35,13 +35,12 @@ typedef struct attention {
   int64_t m_pad, e_pad;              // to whole panels
   int64_t n_block, n_task;           // blocks of queries and tasks per head
   float scale;
+  vq_product score, value;
   // while emitting
   unsigned lanes;
-  vq_tile_shape score, value;
-  LLVMValueRef k_panel, v_panel, scores, sums;  // parts of scratch
+  LLVMValueRef k_panel, v_panel, scores, sums, tile, zeros;  // parts of scratch
   LLVMValueRef b, h, row0;
-  LLVMValueRef a, row;  // of the current block
-  unsigned rows;
+  LLVMValueRef a, row, rows;  // of the current block
 } attention;
 
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -81,25 +80,32 @@ static bool describe(const vq_func *kernel, attention *a) {
   a->m_pad = round_up(a->m, VQ_PANEL), a->e_pad = round_up(a->e, VQ_PANEL);
   a->n_block = (a->n + BLOCK_ROWS - 1) / BLOCK_ROWS;
   a->n_task = (a->n_block + TASK_BLOCKS - 1) / TASK_BLOCKS;
+  a->score = (vq_product){a->n, a->n_block, a->m_pad};
+  a->value = (vq_product){a->n, a->n_block, a->e};
   return a->m > 0;
 }
 
 // Offsets of the parts of scratch in floats; returns its size in bytes.
-static int64_t scratch_parts(const attention *a, int64_t part[4]) {
+static int64_t scratch_parts(const attention *a, int64_t part[6]) {
   part[0] = 0;
   part[1] = part[0] + a->m_pad * a->d;
   part[2] = part[1] + a->e_pad * a->m;
   part[3] = part[2] + a->m_pad * BLOCK_ROWS;
-  return (part[3] + VQ_PANEL) * 4;
+  part[4] = part[3] + VQ_PANEL;
+  part[5] = part[4] + VQ_TILE_FLOATS;
+  return (part[5] + VQ_TILE_COLS) * 4;
 }
 
 bool match_attention(const vq_func *kernel, vq_kernel_plan *plan) {
   attention a;
-  int64_t part[4];
+  int64_t part[6];
   if (!describe(kernel, &a) || scratch_parts(&a, part) > SCRATCH_MAX)
     return false;
   plan->n_task = a.batch * a.heads * a.n_task;
   plan->scratch_bytes = (uint32_t)scratch_parts(&a, part);
+  plan->n_product = 2;
+  plan->product[0] = a.score;
+  plan->product[1] = a.value;
   return true;
 }
 
@@ -185,47 +191,44 @@ static void pack_v(const vq_emit *e, const attention *a) {
 
 // ---- one block of queries ----------------------------------------------------
 
-static vq_tile tile_of(const vq_emit *e, const attention *a, unsigned cols,
-                       LLVMValueRef *acc) {
-  vq_tile t = {.rows = a->rows, .lanes = a->lanes,
-               .vecs = (cols + a->lanes - 1) / a->lanes};
-  LLVMTypeRef type = vq_vec_type(e->f32, t.lanes);
-  for (unsigned i = 0; i < t.rows * t.vecs; i++) acc[i] = LLVMConstNull(type);
-  return t;
+static unsigned vectors(const attention *a, unsigned cols) {
+  return (cols + a->lanes - 1) / a->lanes;
 }
 
 static void score_group(const vq_emit *e, void *user, LLVMValueRef col,
                         unsigned cols) {
   const attention *a = user;
-  LLVMValueRef acc[VQ_MAX_CARRY];
-  vq_tile t = tile_of(e, a, cols, acc);
-  t.k = a->d, t.a = a->a, t.lda = a->q.row, t.b = a->k_panel;
-  vq_tile_sum(e, &t, col, acc);
-  for (unsigned i = 0; i < t.rows * t.vecs; i++) {
-    int64_t at = i / t.vecs * a->m_pad + i % t.vecs * t.lanes;
-    LLVMValueRef p = vq_at(e, e->f32, a->scores, vq_addk(e, col, at));
-    vq_store(e, acc[i], p, 4);
-  }
+  vq_tile t = {.a = a->a, .lda = a->q.row, .b = a->k_panel, .k = a->d,
+               .init = a->zeros, .c = vq_at(e, e->f32, a->scores, col),
+               .ldc = a->m_pad, .col = col, .vecs = vectors(a, cols)};
+  vq_tile_call(e, &a->score, &t, a->rows);
 }
 
 static void value_group(const vq_emit *e, void *user, LLVMValueRef col,
                         unsigned cols) {
   const attention *a = user;
-  LLVMValueRef acc[VQ_MAX_CARRY];
-  vq_tile t = tile_of(e, a, cols, acc);
-  t.k = a->m, t.a = a->scores, t.lda = a->m_pad, t.b = a->v_panel;
-  vq_tile_sum(e, &t, col, acc);
+  vq_tile t = {.a = a->scores, .lda = a->m_pad, .b = a->v_panel, .k = a->m,
+               .init = a->zeros, .c = a->tile, .col = col,
+               .vecs = vectors(a, cols)};
+  t.ldc = t.vecs * a->lanes;
+  vq_tile_call(e, &a->value, &t, a->rows);
+  LLVMTypeRef type = vq_vec_type(e->f32, a->lanes);
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
   LLVMValueRef row = vq_add(e, vq_mulk(e, a->b, a->n), a->row);
+  row = vq_add(e, row, l.i);
+  LLVMValueRef from = vq_at(e, e->f32, a->tile, vq_mulk(e, l.i, t.ldc));
+  LLVMValueRef inv = vq_load(e, e->f32, vq_at(e, e->f32, a->sums, l.i), 4);
+  inv = vq_splat(e, inv, a->lanes);
   col = vq_add(e, col, vq_mulk(e, a->h, a->e));
-  for (unsigned i = 0; i < t.rows * t.vecs; i++) {
-    unsigned r = i / t.vecs, c = i % t.vecs * t.lanes;
-    LLVMValueRef p = vq_atk(e, e->f32, a->sums, r);
-    LLVMValueRef inv = vq_splat(e, vq_load(e, e->f32, p, 4), t.lanes);
-    LLVMValueRef v = LLVMBuildFMul(e->b, acc[i], inv, "");
+  for (unsigned c = 0; c < cols; c += a->lanes) {
+    LLVMValueRef v = vq_load(e, type, vq_atk(e, e->f32, from, c), 4);
     unsigned left = cols - c;
-    vq_chain_store(e, &a->chain, v, vq_addk(e, row, r), vq_addk(e, col, c),
-                   t.lanes, left < t.lanes ? left : t.lanes);
+    vq_chain_store(e, &a->chain, LLVMBuildFMul(e->b, v, inv, ""), row,
+                   vq_addk(e, col, c), a->lanes,
+                   left < a->lanes ? left : a->lanes);
   }
+  vq_loop_end(e, &l);
 }
 
 // What the two sweeps over one row of scores share.
@@ -268,7 +271,7 @@ static void exp_step(const vq_emit *e, void *user, LLVMValueRef col,
 
 static void soften_rows(const vq_emit *e, const attention *a) {
   vq_loop l;
-  vq_loop_range(e, &l, a->rows, 1);
+  vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
   score_row r = {.scores = vq_at(e, e->f32, a->scores,
                                  vq_mulk(e, l.i, a->m_pad))};
   if (a->bias) {
@@ -289,39 +292,45 @@ static void soften_rows(const vq_emit *e, const attention *a) {
   vq_loop_end(e, &l);
 }
 
+static unsigned group_width(const vq_emit *e, const vq_product *p) {
+  vq_tile_shape s = vq_tile_choose(e->target, p->m, p->n);
+  return s.vecs * s.lanes;
+}
+
 static void emit_block(const vq_emit *e, void *user, LLVMValueRef row,
-                       unsigned rows) {
+                       LLVMValueRef rows) {
   attention *a = user;
   LLVMValueRef zero = vq_k64(e, 0);
   a->row = vq_add(e, a->row0, row), a->rows = rows;
   a->a = token(e, a, &a->q, a->row, a->d);
   vq_each_group(e, zero, vq_k64(e, a->m_pad), a->m_pad,
-                a->score.vecs * a->lanes, score_group, a);
+                group_width(e, &a->score), score_group, a);
   soften_rows(e, a);
-  vq_each_group(e, zero, vq_k64(e, a->e), a->e, a->value.vecs * a->lanes,
+  vq_each_group(e, zero, vq_k64(e, a->e), a->e, group_width(e, &a->value),
                 value_group, a);
 }
 
-static void emit_rows(const vq_emit *e, void *user, LLVMValueRef first,
-                      int64_t rows) {
-  attention *a = user;
-  unsigned max = a->score.rows < a->value.rows ? a->score.rows : a->value.rows;
-  a->row0 = first;
-  vq_each_block(e, rows, max, emit_block, a);
+static void set_scratch(const vq_emit *e, attention *a) {
+  int64_t part[6];
+  scratch_parts(a, part);
+  a->k_panel = vq_atk(e, e->f32, e->scratch, part[0]);
+  a->v_panel = vq_atk(e, e->f32, e->scratch, part[1]);
+  a->scores = vq_atk(e, e->f32, e->scratch, part[2]);
+  a->sums = vq_atk(e, e->f32, e->scratch, part[3]);
+  a->tile = vq_atk(e, e->f32, e->scratch, part[4]);
+  a->zeros = vq_atk(e, e->f32, e->scratch, part[5]);
+  LLVMTypeRef type = vq_vec_type(e->f32, a->lanes);
+  vq_loop l;
+  vq_loop_range(e, &l, VQ_TILE_COLS, a->lanes);
+  vq_store(e, LLVMConstNull(type), vq_at(e, e->f32, a->zeros, l.i), 4);
+  vq_loop_end(e, &l);
 }
 
 vq_status emit_attention(vq_emit *e) {
   attention a;
-  int64_t part[4];
   if (!describe(e->kernel, &a)) VQ_BUG("attention does not take this kernel");
-  scratch_parts(&a, part);
-  a.k_panel = vq_atk(e, e->f32, e->scratch, part[0]);
-  a.v_panel = vq_atk(e, e->f32, e->scratch, part[1]);
-  a.scores = vq_atk(e, e->f32, e->scratch, part[2]);
-  a.sums = vq_atk(e, e->f32, e->scratch, part[3]);
-  a.score = vq_tile_choose(e->target, a.n, a.m_pad);
-  a.value = vq_tile_choose(e->target, a.n, a.e);
-  a.lanes = a.score.lanes;
+  a.lanes = vq_f32_lanes(e->target);
+  set_scratch(e, &a);
   vq_loop l;
   vq_loop_begin(e, &l, e->begin, e->end, 1, 0, NULL);
   LLVMValueRef head = vq_divk(e, l.i, a.n_task);
@@ -338,7 +347,8 @@ vq_status emit_attention(vq_emit *e) {
   vq_loop block;
   LLVMValueRef hi = vq_min64(e, vq_addk(e, lo, TASK_BLOCKS), vq_k64(e, a.n_block));
   vq_loop_begin(e, &block, lo, hi, 1, 0, NULL);
-  vq_with_part(e, a.n, a.n_block, block.i, emit_rows, &a);
+  LLVMValueRef rows = vq_part_rows(e, &a.score, block.i, &a.row0);
+  vq_each_block(e, &a.score, rows, emit_block, &a);
   vq_loop_end(e, &block);
   vq_loop_end(e, &l);
   return VQ_OK;

@@ -8,9 +8,9 @@
 // come through a table (rows.h), first gather the rows of these tasks into
 // scratch, after which it is the same product.
 //
-// Without epilogue sums are stored from registers. Otherwise they pass through
-// a small tile in scratch, so that the code of, say, GELU exists once per tile
-// shape and not once per accumulator.
+// Without epilogue tiles write to the result. Otherwise, and where columns end
+// within a vector, they write to a small tile in scratch, from which a loop
+// goes on.
 #include "chain.h"
 #include "elt.h"
 #include "loop.h"
@@ -19,7 +19,7 @@
 
 #define TASK_ROWS 14
 #define TASK_COLS 128
-#define TILE_BYTES 2048         // at least the largest tile of any target
+#define HEAD (VQ_TILE_FLOATS + VQ_TILE_COLS)  // floats of scratch: tile, init
 #define CACHE_BYTES (256 << 10)  // of A, in one sweep over the columns
 
 bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan);
@@ -29,6 +29,7 @@ typedef struct gemm {
   vq_chain chain;
   vq_rows rows;  // of A; patch_embed: rows.x is the picture
   const vq_value *w, *bias;
+  vq_product product;
   int64_t m, n, k;
   int64_t patch[2];  // 0: linear
   bool gather;       // rows of A are copied to scratch first
@@ -37,9 +38,9 @@ typedef struct gemm {
   // while emitting
   vq_tile_shape shape;
   LLVMValueRef first, last;  // tasks
-  LLVMValueRef col;
-  unsigned cols;
-  LLVMValueRef task, row0;  // the task at hand, its first row
+  LLVMValueRef col, init;    // the group of columns, what its sums start with
+  unsigned cols, vecs;
+  LLVMValueRef task, row0, rows_here;  // the task at hand, its first row and count
 } gemm;
 
 static bool describe(const vq_func *kernel, gemm *g) {
@@ -67,6 +68,7 @@ static bool describe(const vq_func *kernel, gemm *g) {
   g->gather = g->patch[0] || g->rows.table;
   g->step = CACHE_BYTES / (TASK_ROWS * g->k * 4);
   if (g->col_chunks > 1 || g->step < 1) g->step = 1;
+  g->product = (vq_product){g->m, g->row_blocks, g->n};
   return true;
 }
 
@@ -75,7 +77,9 @@ bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
   if (!describe(kernel, &g)) return false;
   plan->n_task = g.row_blocks * g.col_chunks;
   plan->scratch_bytes =
-      TILE_BYTES + (g.gather ? (uint32_t)(g.step * TASK_ROWS * g.k * 4) : 0);
+      HEAD * 4 + (g.gather ? (uint32_t)(g.step * TASK_ROWS * g.k * 4) : 0);
+  plan->n_product = 1;
+  plan->product[0] = g.product;
   return true;
 }
 
@@ -83,7 +87,7 @@ bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
 
 // Where the rows of the task at hand, g->task, lie in scratch.
 static LLVMValueRef gathered(const vq_emit *e, const gemm *g) {
-  LLVMValueRef at = vq_atk(e, e->i8, e->scratch, TILE_BYTES);
+  LLVMValueRef at = vq_atk(e, e->f32, e->scratch, HEAD);
   LLVMValueRef nth = LLVMBuildNSWSub(e->b, g->task, g->first, "");
   return vq_at(e, e->f32, at, vq_mulk(e, nth, TASK_ROWS * g->k));
 }
@@ -120,75 +124,70 @@ static unsigned valid(const gemm *g, unsigned j) {
   return left < g->shape.lanes ? left : g->shape.lanes;
 }
 
-static void start_sums(const vq_emit *e, const gemm *g, const vq_tile *t,
-                       LLVMValueRef *acc) {
-  for (unsigned j = 0; j < t->vecs; j++) {
-    LLVMTypeRef type = vq_vec_type(e->f32, t->lanes);
-    LLVMValueRef at = vq_addk(e, g->col, j * t->lanes);
-    LLVMValueRef v = g->bias ? vq_elt_load(e, VQ_f32, vq_arg_ptr(e, g->bias),
-                                           at, t->lanes, valid(g, j))
-                             : LLVMConstNull(type);
-    for (unsigned r = 0; r < t->rows; r++) acc[r * t->vecs + j] = v;
-  }
+static LLVMTypeRef vector(const vq_emit *e, const gemm *g) {
+  return vq_vec_type(e->f32, g->shape.lanes);
 }
 
-// The tile to memory, rows from `row`, through the chain if there is one.
-static void finish_sums(const vq_emit *e, const gemm *g, const vq_tile *t,
-                        LLVMValueRef row, LLVMValueRef *acc) {
-  LLVMTypeRef type = vq_vec_type(e->f32, t->lanes);
-  if (vq_chain_empty(&g->chain)) {
-    for (unsigned i = 0; i < t->rows * t->vecs; i++) {
-      unsigned j = i % t->vecs;
-      vq_chain_store(e, &g->chain, acc[i], vq_addk(e, row, i / t->vecs),
-                     vq_addk(e, g->col, j * t->lanes), t->lanes, valid(g, j));
-    }
-    return;
+// Bias of the group's columns, whole vectors; other lanes are zero.
+static LLVMValueRef start_sums(const vq_emit *e, const gemm *g) {
+  LLVMValueRef init = vq_atk(e, e->f32, e->scratch, VQ_TILE_FLOATS);
+  if (g->bias && g->cols == g->vecs * g->shape.lanes)
+    return vq_at(e, e->f32, vq_arg_ptr(e, g->bias), g->col);
+  for (unsigned j = 0; j < g->vecs; j++) {
+    LLVMValueRef v = LLVMConstNull(vector(e, g));
+    if (g->bias)
+      v = vq_elt_load(e, VQ_f32, vq_arg_ptr(e, g->bias),
+                      vq_addk(e, g->col, j * g->shape.lanes), g->shape.lanes,
+                      valid(g, j));
+    vq_store(e, v, vq_atk(e, vector(e, g), init, j), 4);
   }
-  for (unsigned i = 0; i < t->rows * t->vecs; i++)
-    vq_store(e, acc[i], vq_atk(e, type, e->scratch, i), 4);
+  return init;
+}
+
+// The tile in scratch to memory, rows from `row`.
+static void finish_sums(const vq_emit *e, const gemm *g, LLVMValueRef row,
+                        LLVMValueRef rows) {
   vq_loop l;
-  vq_loop_range(e, &l, t->rows, 1);
-  for (unsigned j = 0; j < t->vecs; j++) {
-    LLVMValueRef i = vq_addk(e, vq_mulk(e, l.i, t->vecs), j);
-    LLVMValueRef v = vq_load(e, type, vq_at(e, type, e->scratch, i), 4);
-    vq_chain_store(e, &g->chain, v, vq_add(e, row, l.i),
-                   vq_addk(e, g->col, j * t->lanes), t->lanes, valid(g, j));
+  vq_loop_begin(e, &l, vq_k64(e, 0), rows, 1, 0, NULL);
+  for (unsigned j = 0; j < g->vecs; j++) {
+    LLVMValueRef i = vq_addk(e, vq_mulk(e, l.i, g->vecs), j);
+    LLVMValueRef p = vq_at(e, vector(e, g), e->scratch, i);
+    vq_chain_store(e, &g->chain, vq_load(e, vector(e, g), p, 4),
+                   vq_add(e, row, l.i), vq_addk(e, g->col, j * g->shape.lanes),
+                   g->shape.lanes, valid(g, j));
   }
   vq_loop_end(e, &l);
 }
 
 // Rows [row, row + rows) of the task, the columns of g->col.
 static void emit_tile(const vq_emit *e, void *user, LLVMValueRef row,
-                      unsigned rows) {
+                      LLVMValueRef rows) {
   gemm *g = user;
-  LLVMValueRef acc[VQ_MAX_CARRY], at = vq_add(e, g->row0, row);
+  unsigned width = g->vecs * g->shape.lanes;
+  LLVMValueRef at = vq_add(e, g->row0, row);
   LLVMValueRef a = g->gather ? gathered(e, g) : vq_arg_ptr(e, g->rows.x);
   LLVMValueRef a_row = g->gather ? row : at;
-  vq_tile t = {.rows = rows, .lanes = g->shape.lanes, .k = g->k, .lda = g->k,
-               .vecs = (g->cols + g->shape.lanes - 1) / g->shape.lanes,
-               .a = vq_at(e, e->f32, a, vq_mulk(e, a_row, g->k)),
-               .b = vq_arg_ptr(e, g->w)};
-  start_sums(e, g, &t, acc);
-  vq_tile_sum(e, &t, g->col, acc);
-  finish_sums(e, g, &t, at, acc);
+  bool direct = vq_chain_empty(&g->chain) && g->cols == width;
+  LLVMValueRef c = vq_add(e, vq_mulk(e, at, g->n), g->col);
+  vq_tile t = {.a = vq_at(e, e->f32, a, vq_mulk(e, a_row, g->k)), .lda = g->k,
+               .b = vq_arg_ptr(e, g->w), .k = g->k, .init = g->init,
+               .c = direct ? vq_at(e, e->f32, e->result[0], c) : e->scratch,
+               .ldc = direct ? g->n : width, .col = g->col, .vecs = g->vecs};
+  vq_tile_call(e, &g->product, &t, rows);
+  if (!direct) finish_sums(e, g, at, rows);
 }
 
 // ---- tasks -------------------------------------------------------------------
 
-static void task_tiles(const vq_emit *e, void *user, LLVMValueRef first,
-                       int64_t rows) {
-  gemm *g = user;
-  g->row0 = first;
-  vq_each_block(e, rows, g->shape.rows, emit_tile, g);
+static void task_tiles(const vq_emit *e, gemm *g) {
+  vq_each_block(e, &g->product, g->rows_here, emit_tile, g);
 }
 
-static void task_gather(const vq_emit *e, void *user, LLVMValueRef first,
-                        int64_t rows) {
-  const gemm *g = user;
+static void task_gather(const vq_emit *e, gemm *g) {
   LLVMValueRef to = gathered(e, g);
   vq_loop l;
-  vq_loop_range(e, &l, rows, 1);
-  LLVMValueRef row = vq_add(e, first, l.i);
+  vq_loop_begin(e, &l, vq_k64(e, 0), g->rows_here, 1, 0, NULL);
+  LLVMValueRef row = vq_add(e, g->row0, l.i);
   LLVMValueRef at = vq_at(e, e->f32, to, vq_mulk(e, l.i, g->k));
   if (g->patch[0])
     gather_patch(e, g, row, at);
@@ -197,12 +196,15 @@ static void task_gather(const vq_emit *e, void *user, LLVMValueRef first,
   vq_loop_end(e, &l);
 }
 
-// Calls `body` for the rows of each task of the current step.
-static void each_task(const vq_emit *e, gemm *g, vq_part_fn body) {
+// Calls `body` for each task of the current step.
+static void each_task(const vq_emit *e, gemm *g,
+                      void (*body)(const vq_emit *e, gemm *g)) {
   vq_loop l;
   vq_loop_begin(e, &l, g->first, g->last, 1, 0, NULL);
   g->task = l.i;
-  vq_with_part(e, g->m, g->row_blocks, vq_modk(e, l.i, g->row_blocks), body, g);
+  g->rows_here = vq_part_rows(e, &g->product, vq_modk(e, l.i, g->row_blocks),
+                              &g->row0);
+  body(e, g);
   vq_loop_end(e, &l);
 }
 
@@ -210,6 +212,8 @@ static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
                        unsigned cols) {
   gemm *g = user;
   g->col = col, g->cols = cols;
+  g->vecs = (cols + g->shape.lanes - 1) / g->shape.lanes;
+  g->init = start_sums(e, g);
   each_task(e, g, task_tiles);
 }
 

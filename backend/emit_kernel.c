@@ -10,6 +10,7 @@
 #include <ctype.h>
 
 #include "loop.h"
+#include "tile.h"
 #include "vq/strbuf.h"
 
 #define EMITTER(name, loops, help)                                  \
@@ -111,22 +112,29 @@ static void emit_wrapper(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
   LLVMBuildRetVoid(e->b);
 }
 
+// Without a function yet. The builder is the caller's to dispose of.
+static vq_emit start(vq_llvm *l, const vq_layout *layout, const vq_target *t,
+                     vq_arena *temp) {
+  return (vq_emit){.lc = l->lc, .mod = l->mod, .target = t, .diag = l->diag,
+                   .model = layout->symbol, .temp = temp,
+                   .f32 = LLVMFloatTypeInContext(l->lc),
+                   .i64 = LLVMInt64TypeInContext(l->lc),
+                   .i32 = LLVMInt32TypeInContext(l->lc),
+                   .i8 = LLVMInt8TypeInContext(l->lc),
+                   .i1 = LLVMInt1TypeInContext(l->lc),
+                   .ptr = LLVMPointerTypeInContext(l->lc, 0),
+                   .void_ = LLVMVoidTypeInContext(l->lc),
+                   .b = LLVMCreateBuilderInContext(l->lc)};
+}
+
 static vq_status emit_kernel(vq_llvm *l, const vq_layout *layout,
                              uint32_t kernel, const vq_target *t,
                              vq_arena *temp) {
   const vq_layout_kernel *k = &layout->kernel[kernel];
   const vq_func *f = k->func;
   unsigned n = f->n_result + f->n_arg;
-  vq_emit e = {.lc = l->lc, .mod = l->mod, .target = t, .kernel = f,
-               .plan = &k->plan, .diag = l->diag, .temp = temp};
-  e.f32 = LLVMFloatTypeInContext(l->lc);
-  e.i64 = LLVMInt64TypeInContext(l->lc);
-  e.i32 = LLVMInt32TypeInContext(l->lc);
-  e.i8 = LLVMInt8TypeInContext(l->lc);
-  e.i1 = LLVMInt1TypeInContext(l->lc);
-  e.ptr = LLVMPointerTypeInContext(l->lc, 0);
-  e.void_ = LLVMVoidTypeInContext(l->lc);
-  e.b = LLVMCreateBuilderInContext(l->lc);
+  vq_emit e = start(l, layout, t, temp);
+  e.kernel = f, e.plan = &k->plan;
   LLVMTypeRef *param = VQ_NEW_N(temp, LLVMTypeRef, n + 3);
   for (unsigned i = 0; i < n + 3; i++)
     param[i] = i == n || i == n + 1 ? e.i64 : e.ptr;
@@ -149,4 +157,46 @@ vq_status vq_emit_kernel(vq_llvm *l, const vq_layout *layout, uint32_t kernel,
   vq_arena_release(&temp);
   if (st) return st;
   return vq_llvm_optimize(l, layout->kernel[kernel].emitter->loops);
+}
+
+// ---- tiles -----------------------------------------------------------------------
+
+static void add_tile(void *user, unsigned rows, unsigned vecs) {
+  vq_tiles *s = user;
+  for (unsigned i = 0; i < s->n; i++)
+    if (s->rows[i] == rows && s->vecs[i] == vecs) return;
+  assert(s->n < VQ_COUNT(s->rows));
+  s->rows[s->n] = rows;
+  s->vecs[s->n++] = vecs;
+}
+
+void vq_tiles_of(vq_tiles *s, const vq_layout *l, const vq_target *t) {
+  s->n = 0;
+  for (uint32_t k = 0; k < l->n_kernel; k++)
+    for (unsigned i = 0; i < l->kernel[k].plan.n_product; i++)
+      vq_tile_shapes(t, &l->kernel[k].plan.product[i], add_tile, s);
+}
+
+static void emit_tile(vq_llvm *l, vq_emit *e, unsigned rows, unsigned vecs) {
+  vq_strbuf name = {0};
+  vq_tile_symbol(&name, e->model, e->target, rows, vecs);
+  e->fn = new_function(l, vq_strbuf_z(&name), vq_tile_type(e), e->target);
+  LLVMSetVisibility(e->fn, LLVMHiddenVisibility);
+  vq_strbuf_release(&name);
+  LLVMPositionBuilderAtEnd(e->b,
+                           LLVMAppendBasicBlockInContext(l->lc, e->fn, "entry"));
+  vq_tile_body(e, rows, vecs);
+  LLVMBuildRetVoid(e->b);
+}
+
+vq_status vq_emit_tiles(vq_llvm *l, const vq_layout *layout,
+                        const vq_target *t) {
+  vq_arena temp = {0};
+  vq_tiles s;
+  vq_tiles_of(&s, layout, t);
+  vq_emit e = start(l, layout, t, &temp);
+  for (unsigned i = 0; i < s.n; i++) emit_tile(l, &e, s.rows[i], s.vecs[i]);
+  LLVMDisposeBuilder(e.b);
+  vq_arena_release(&temp);
+  return vq_llvm_optimize(l, VQ_LOOPS_BLOCKED);
 }

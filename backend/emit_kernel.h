@@ -1,4 +1,4 @@
-// From one kernel and one ISA variant to one LLVM function.
+// From kernels, or what they share, and an ISA variant to LLVM functions.
 #ifndef VQ_BACKEND_EMIT_KERNEL_H
 #define VQ_BACKEND_EMIT_KERNEL_H
 
@@ -15,5 +15,16 @@ void vq_kernel_symbol(vq_strbuf *s, const vq_layout *l, uint32_t kernel,
 // optimizes it.
 VQ_NODISCARD vq_status vq_emit_kernel(vq_llvm *l, const vq_layout *layout,
                                       uint32_t kernel, const vq_target *t);
+
+// The shapes of the register tiles that the kernels call (tile.h), in the order
+// of their first use. Rows and vectors are at most 16 and 8.
+typedef struct vq_tiles {
+  unsigned rows[128], vecs[128], n;
+} vq_tiles;
+void vq_tiles_of(vq_tiles *s, const vq_layout *l, const vq_target *t);
+
+// Adds the tiles, hidden, to an empty module and optimizes them.
+VQ_NODISCARD vq_status vq_emit_tiles(vq_llvm *l, const vq_layout *layout,
+                                     const vq_target *t);
 
 #endif

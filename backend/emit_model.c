@@ -324,9 +324,11 @@ vq_status vq_emit_tables(vq_llvm *l, const vq_layout *layout,
 vq_status vq_emit_model(vq_llvm *l, const vq_layout *layout,
                         const vq_target *target, unsigned n_target) {
   for (unsigned v = 0; v < n_target; v++)
-    for (uint32_t k = 0; k < layout->n_kernel; k++) {
+    for (uint32_t k = 0; k <= layout->n_kernel; k++) {
       vq_llvm one = vq_llvm_sibling(l);
-      vq_status st = vq_emit_kernel(&one, layout, k, &target[v]);
+      vq_status st = k < layout->n_kernel
+                         ? vq_emit_kernel(&one, layout, k, &target[v])
+                         : vq_emit_tiles(&one, layout, &target[v]);
       vq_llvm_join(l, &one);
       if (st) return st;
     }

@@ -5,8 +5,15 @@
 // that is 16 loads for 28 of them, 30 of 32 registers and no dependence closer
 // than 28 instructions. When there are few rows the tile grows in width, so
 // that enough independent sums hide the latency.
+//
+// Row r of A is read at a + r * lda, where lda is known at run time only. With
+// the odd multiples of lda in registers, x86 addresses reach each row from one
+// pointer, as index * 1, 2, 4 or 8: 7 index registers serve 14 rows.
 #include "tile.h"
 
+#include <ctype.h>
+
+#include "llvm.h"
 #include "loop.h"
 
 vq_tile_shape vq_tile_choose(const vq_target *t, int64_t m, int64_t n) {
@@ -20,76 +27,63 @@ vq_tile_shape vq_tile_choose(const vq_target *t, int64_t m, int64_t n) {
   return s;
 }
 
-// Address of the panel row 0 of column `col` + c in the tile's B.
-static LLVMValueRef panel_at(const vq_emit *e, const vq_tile *t,
-                             LLVMValueRef col) {
-  LLVMValueRef panel = vq_divk(e, col, VQ_PANEL);
-  LLVMValueRef p = vq_at(e, e->f32, t->b, vq_mulk(e, panel, t->k * VQ_PANEL));
-  if (t->vecs * t->lanes >= VQ_PANEL) return p;
-  return vq_at(e, e->f32, p, vq_modk(e, col, VQ_PANEL));
+// ---- dividing a product ----------------------------------------------------------
+
+// Of `rows` rows of a part: number of blocks, size of the smaller ones.
+typedef struct division {
+  int64_t count, size, larger;
+} division;
+
+static division divide(int64_t rows, unsigned max) {
+  int64_t count = (rows + max - 1) / max;
+  return (division){count, rows / count, rows % count};
 }
 
-void vq_tile_sum(const vq_emit *e, const vq_tile *t, LLVMValueRef col,
-                 LLVMValueRef *acc) {
-  unsigned n = t->rows * t->vecs;
-  LLVMTypeRef type = vq_vec_type(e->f32, t->lanes);
-  LLVMValueRef b0 = panel_at(e, t, col), b[VQ_MAX_CARRY];
-  vq_loop l;
-  vq_loop_begin(e, &l, vq_k64(e, 0), vq_k64(e, t->k), 1, n, acc);
-  LLVMValueRef bi = vq_at(e, e->f32, b0, vq_mulk(e, l.i, VQ_PANEL));
-  LLVMValueRef ai = vq_at(e, e->f32, t->a, l.i);
-  for (unsigned j = 0; j < t->vecs; j++) {
-    unsigned c = j * t->lanes;
-    int64_t at = c / VQ_PANEL * t->k * VQ_PANEL + c % VQ_PANEL;
-    b[j] = vq_load(e, type, vq_atk(e, e->f32, bi, at), 4);
-  }
-  for (unsigned r = 0; r < t->rows; r++) {
-    LLVMValueRef a =
-        vq_load(e, e->f32, vq_atk(e, e->f32, ai, r * t->lda), 4);
-    a = vq_splat(e, a, t->lanes);
-    for (unsigned j = 0; j < t->vecs; j++) {
-      LLVMValueRef *sum = &l.v[r * t->vecs + j];
-      *sum = vq_fma(e, a, b[j], *sum);
-    }
-  }
-  vq_loop_end(e, &l);
-  for (unsigned i = 0; i < n; i++) acc[i] = l.v[i];
+static unsigned max_rows(const vq_target *t, const vq_product *p) {
+  return vq_tile_choose(t, p->m, p->n).rows;
 }
 
-void vq_with_part(const vq_emit *e, int64_t total, int64_t n_part,
-                  LLVMValueRef part, vq_part_fn body, void *user) {
-  int64_t size = total / n_part, larger = total % n_part;
-  LLVMValueRef extra = vq_min64(e, part, vq_k64(e, larger));
-  LLVMValueRef first = vq_add(e, vq_mulk(e, part, size), extra);
-  if (larger == 0) {
-    body(e, user, vq_mulk(e, part, size), size);
-    return;
-  }
-  vq_if f;
-  vq_if_begin(e, &f,
-              LLVMBuildICmp(e->b, LLVMIntSLT, part, vq_k64(e, larger), ""));
-  body(e, user, first, size + 1);
-  vq_if_else(e, &f);
-  body(e, user, first, size);
-  vq_if_end(e, &f);
+// A constant of parts of `small` + 1 rows, or of `small`.
+static LLVMValueRef pick(const vq_emit *e, const vq_product *p,
+                         LLVMValueRef rows, int64_t of_large, int64_t of_small) {
+  if (p->m % p->parts == 0 || of_large == of_small) return vq_k64(e, of_small);
+  LLVMValueRef large = LLVMBuildICmp(e->b, LLVMIntSGT, rows,
+                                     vq_k64(e, p->m / p->parts), "");
+  return LLVMBuildSelect(e->b, large, vq_k64(e, of_large), vq_k64(e, of_small),
+                         "");
 }
 
-// `count` blocks of `rows` rows from row `first`.
-static void blocks(const vq_emit *e, int64_t first, int64_t count,
-                   unsigned rows, vq_block_fn body, void *user) {
-  if (count == 0) return;
-  vq_loop l;
-  vq_loop_begin(e, &l, vq_k64(e, first), vq_k64(e, first + count * rows), rows,
-                0, NULL);
-  body(e, user, l.i, rows);
-  vq_loop_end(e, &l);
+// `size`, one more for the first `larger`.
+static LLVMValueRef nth_size(const vq_emit *e, LLVMValueRef i,
+                             LLVMValueRef larger, LLVMValueRef size) {
+  LLVMValueRef more = LLVMBuildICmp(e->b, LLVMIntSLT, i, larger, "");
+  return vq_add(e, size, LLVMBuildZExt(e->b, more, e->i64, ""));
 }
 
-void vq_each_block(const vq_emit *e, int64_t rows, unsigned max,
+LLVMValueRef vq_part_rows(const vq_emit *e, const vq_product *p,
+                          LLVMValueRef part, LLVMValueRef *first) {
+  LLVMValueRef size = vq_k64(e, p->m / p->parts);
+  LLVMValueRef larger = vq_k64(e, p->m % p->parts);
+  *first = vq_mul(e, part, size);
+  if (p->m % p->parts == 0) return size;
+  *first = vq_add(e, *first, vq_min64(e, part, larger));
+  return nth_size(e, part, larger, size);
+}
+
+void vq_each_block(const vq_emit *e, const vq_product *p, LLVMValueRef rows,
                    vq_block_fn body, void *user) {
-  int64_t n = (rows + max - 1) / max, size = rows / n, larger = rows % n;
-  blocks(e, 0, larger, (unsigned)size + 1, body, user);
-  blocks(e, larger * (size + 1), n - larger, (unsigned)size, body, user);
+  unsigned max = max_rows(e->target, p);
+  int64_t small = p->m / p->parts;
+  division d0 = divide(small, max), d1 = divide(small + 1, max);
+  LLVMValueRef size = pick(e, p, rows, d1.size, d0.size);
+  LLVMValueRef larger = pick(e, p, rows, d1.larger, d0.larger);
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), pick(e, p, rows, d1.count, d0.count), 1, 0,
+                NULL);
+  LLVMValueRef row = vq_mul(e, l.i, size);
+  row = vq_add(e, row, vq_min64(e, l.i, larger));
+  body(e, user, row, nth_size(e, l.i, larger, size));
+  vq_loop_end(e, &l);
 }
 
 void vq_each_group(const vq_emit *e, LLVMValueRef lo, LLVMValueRef hi,
@@ -106,4 +100,171 @@ void vq_each_group(const vq_emit *e, LLVMValueRef lo, LLVMValueRef hi,
   vq_if_begin(e, &last, LLVMBuildICmp(e->b, LLVMIntSGE, hi, vq_k64(e, n), ""));
   body(e, user, vq_k64(e, whole), (unsigned)(n - whole));
   vq_if_end(e, &last);
+}
+
+// ---- shapes and names ------------------------------------------------------------
+
+// The different block sizes of a product, at most four.
+static unsigned row_counts(const vq_target *t, const vq_product *p,
+                           unsigned rows[4]) {
+  unsigned n = 0, max = max_rows(t, p);
+  int64_t small = p->m / p->parts;
+  for (int64_t part = small + (p->m % p->parts > 0); part >= small; part--) {
+    division d = divide(part, max);
+    for (int64_t size = d.size; size <= d.size + (d.larger > 0); size++) {
+      unsigned k = 0;
+      while (k < n && rows[k] != size) k++;
+      if (k == n) rows[n++] = (unsigned)size;
+    }
+  }
+  return n;
+}
+
+void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
+                    void *user) {
+  vq_tile_shape s = vq_tile_choose(t, p->m, p->n);
+  unsigned rows[4], n = row_counts(t, p, rows), width = s.vecs * s.lanes;
+  unsigned rest = (unsigned)(p->n % width);
+  for (unsigned i = 0; i < n; i++) {
+    if (p->n >= width) add(user, rows[i], s.vecs);
+    if (rest) add(user, rows[i], (rest + s.lanes - 1) / s.lanes);
+  }
+}
+
+void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
+                    unsigned rows, unsigned vecs) {
+  size_t from = s->n;
+  vq_strbuf_printf(s, "%s_tile.%ux%u.%s", model, rows, vecs, t->name);
+  for (size_t i = from; i < s->n; i++)
+    if (!isalnum((unsigned char)s->p[i]) && s->p[i] != '.') s->p[i] = '_';
+}
+
+// ---- the functions ---------------------------------------------------------------
+
+// Strides in bytes, so that the index of an address is a register as it is.
+enum { A, LDA, B, PANEL, K, INIT, C, LDC, N_PARAM };
+
+LLVMTypeRef vq_tile_type(const vq_emit *e) {
+  LLVMTypeRef param[N_PARAM] = {
+      [A] = e->ptr, [LDA] = e->i64, [B] = e->ptr, [PANEL] = e->i64,
+      [K] = e->i64, [INIT] = e->ptr, [C] = e->ptr, [LDC] = e->i64};
+  return LLVMFunctionType(e->void_, param, N_PARAM, false);
+}
+
+// n * stride as odd * stride * 2^shift.
+static unsigned shift_of(unsigned n) {
+  unsigned shift = 0;
+  while (shift < 3 && n && n % 2 == 0) n /= 2, shift++;
+  return shift;
+}
+
+// Multiples of `stride` up to `n` that are not reached by a shift.
+static void odd_multiples(const vq_emit *e, LLVMValueRef stride, unsigned n,
+                          LLVMValueRef *multiple) {
+  for (unsigned i = 1; i < n; i++) {
+    unsigned odd = i >> shift_of(i);
+    multiple[odd] = vq_mulk(e, stride, odd);
+  }
+}
+
+static LLVMValueRef row_at(const vq_emit *e, LLVMValueRef base,
+                           LLVMValueRef const *multiple, unsigned r) {
+  unsigned shift = shift_of(r);
+  if (r == 0) return base;
+  return vq_at(e, LLVMIntTypeInContext(e->lc, 8u << shift), base,
+               multiple[r >> shift]);
+}
+
+static void mark_params(vq_emit *e) {
+  for (unsigned i = 0; i < N_PARAM; i++) {
+    if (i != A && i != B && i != INIT && i != C) continue;
+    vq_llvm_attr(e->lc, e->fn, i + 1, "noalias", 0);
+    vq_llvm_attr(e->lc, e->fn, i + 1, "nocapture", 0);
+    if (i != C) vq_llvm_attr(e->lc, e->fn, i + 1, "readonly", 0);
+  }
+}
+
+// sum[0 .. n) += the product; a and b of this step in sum[n] and sum[n + 1].
+static void sum_loop(const vq_emit *e, unsigned rows, unsigned vecs,
+                     LLVMValueRef *sum) {
+  unsigned lanes = vq_f32_lanes(e->target), n = rows * vecs;
+  LLVMTypeRef type = vq_vec_type(e->f32, lanes);
+  LLVMValueRef lda[VQ_PANEL], panel[VQ_PANEL], b[VQ_PANEL];
+  odd_multiples(e, LLVMGetParam(e->fn, LDA), rows, lda);
+  odd_multiples(e, LLVMGetParam(e->fn, PANEL), vecs, panel);
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), LLVMGetParam(e->fn, K), 1, n + 2, sum);
+  for (unsigned j = 0; j < vecs; j++) {
+    unsigned at = j * lanes;
+    LLVMValueRef p = row_at(e, l.v[n + 1], panel, at / VQ_PANEL);
+    b[j] = vq_load(e, type, vq_atk(e, e->f32, p, at % VQ_PANEL), 4);
+  }
+  for (unsigned r = 0; r < rows; r++) {
+    LLVMValueRef a = vq_load(e, e->f32, row_at(e, l.v[n], lda, r), 4);
+    a = vq_splat(e, a, lanes);
+    for (unsigned j = 0; j < vecs; j++)
+      l.v[r * vecs + j] = vq_fma(e, a, b[j], l.v[r * vecs + j]);
+  }
+  l.v[n] = vq_atk(e, e->f32, l.v[n], 1);
+  l.v[n + 1] = vq_atk(e, e->f32, l.v[n + 1], VQ_PANEL);
+  vq_loop_end(e, &l);
+  memcpy(sum, l.v, n * sizeof *sum);
+}
+
+void vq_tile_body(vq_emit *e, unsigned rows, unsigned vecs) {
+  unsigned n = rows * vecs;
+  LLVMTypeRef type = vq_vec_type(e->f32, vq_f32_lanes(e->target));
+  LLVMValueRef sum[VQ_MAX_CARRY], init = LLVMGetParam(e->fn, INIT);
+  LLVMValueRef c = LLVMGetParam(e->fn, C);
+  assert(n + 2 <= VQ_MAX_CARRY && rows <= VQ_PANEL && vecs <= VQ_PANEL);
+  mark_params(e);
+  for (unsigned i = 0; i < n; i++)
+    sum[i] = i < vecs ? vq_load(e, type, vq_atk(e, type, init, i), 4)
+                      : sum[i - vecs];
+  sum[n] = LLVMGetParam(e->fn, A), sum[n + 1] = LLVMGetParam(e->fn, B);
+  sum_loop(e, rows, vecs, sum);
+  for (unsigned i = 0; i < n; i++) {
+    vq_store(e, sum[i], vq_atk(e, type, c, i % vecs), 4);
+    if (i % vecs == vecs - 1) c = vq_at(e, e->i8, c, LLVMGetParam(e->fn, LDC));
+  }
+}
+
+// Address of the panel row 0 of the tile's first column.
+static LLVMValueRef panel_at(const vq_emit *e, const vq_tile *t) {
+  LLVMValueRef panel = vq_divk(e, t->col, VQ_PANEL);
+  LLVMValueRef p = vq_at(e, e->f32, t->b, vq_mulk(e, panel, t->k * VQ_PANEL));
+  if (t->vecs * vq_f32_lanes(e->target) >= VQ_PANEL) return p;
+  return vq_at(e, e->f32, p, vq_modk(e, t->col, VQ_PANEL));
+}
+
+static void call(const vq_emit *e, unsigned rows, unsigned vecs,
+                 LLVMValueRef *arg) {
+  vq_strbuf name = {0};
+  vq_tile_symbol(&name, e->model, e->target, rows, vecs);
+  LLVMValueRef fn = LLVMGetNamedFunction(e->mod, vq_strbuf_z(&name));
+  if (!fn) {
+    fn = LLVMAddFunction(e->mod, vq_strbuf_z(&name), vq_tile_type(e));
+    LLVMSetVisibility(fn, LLVMHiddenVisibility);
+    vq_llvm_attr(e->lc, fn, LLVMAttributeFunctionIndex, "nounwind", 0);
+  }
+  vq_strbuf_release(&name);
+  LLVMBuildCall2(e->b, vq_tile_type(e), fn, arg, N_PARAM, "");
+}
+
+void vq_tile_call(const vq_emit *e, const vq_product *p, const vq_tile *t,
+                  LLVMValueRef rows) {
+  LLVMValueRef arg[N_PARAM] = {
+      [A] = t->a, [LDA] = vq_k64(e, t->lda * 4), [B] = panel_at(e, t),
+      [PANEL] = vq_k64(e, t->k * VQ_PANEL * 4), [K] = vq_k64(e, t->k),
+      [INIT] = t->init, [C] = t->c, [LDC] = vq_k64(e, t->ldc * 4)};
+  unsigned count[4], n = row_counts(e->target, p, count);
+  vq_if f[4];
+  for (unsigned i = 0; i + 1 < n; i++) {
+    vq_if_begin(e, &f[i], LLVMBuildICmp(e->b, LLVMIntEQ, rows,
+                                        vq_k64(e, count[i]), ""));
+    call(e, count[i], t->vecs, arg);
+    vq_if_else(e, &f[i]);
+  }
+  call(e, count[n - 1], t->vecs, arg);
+  for (unsigned i = n - 1; i-- > 0;) vq_if_end(e, &f[i]);
 }

@@ -4,12 +4,18 @@
 // b[(c / 16) * k * 16 + i * 16 + c % 16]. Every element of the product is one
 // chain of multiply-adds in ascending i, whatever tile it falls into, so
 // results depend neither on tile shapes nor on how tasks are divided.
+//
+// A tile is a function of its own, one for each shape and ISA variant. Lengths
+// and strides are its arguments, so the products of all kernels share it.
 #ifndef VQ_BACKEND_TILE_H
 #define VQ_BACKEND_TILE_H
 
 #include "emit.h"
+#include "vq/strbuf.h"
 
 #define VQ_PANEL 16
+#define VQ_TILE_FLOATS 512  // of the largest tile of any target
+#define VQ_TILE_COLS 128    // columns of the widest one
 
 // Largest tile of a target for products of `m` rows and `n` columns: `rows` x
 // `vecs` accumulators of `lanes` fit in registers beside the operands.
@@ -18,33 +24,44 @@ typedef struct vq_tile_shape {
 } vq_tile_shape;
 vq_tile_shape vq_tile_choose(const vq_target *t, int64_t m, int64_t n);
 
+// ---- the functions -------------------------------------------------------------
+
+// Calls `add` for each shape that product `p` needs.
+typedef void (*vq_tile_fn)(void *user, unsigned rows, unsigned vecs);
+void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
+                    void *user);
+// Appends the name: "fashion_tile.14x2.x86_64_v4" in a model called fashion.
+void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
+                    unsigned rows, unsigned vecs);
+LLVMTypeRef vq_tile_type(const vq_emit *e);
+// Builds e->fn, which is of that type.
+void vq_tile_body(vq_emit *e, unsigned rows, unsigned vecs);
+
+// c[r * ldc + j] = init[j] + the product at row r and column col + j, for
+// `rows` rows and `vecs` vectors of columns; `vecs` * lanes divides `col`.
 typedef struct vq_tile {
-  unsigned rows, vecs, lanes;
-  int64_t k;
   LLVMValueRef a;  // element (r, i) at a[r * lda + i]
-  int64_t lda;
   LLVMValueRef b;  // the matrix, all panels
+  LLVMValueRef init, c, col;
+  int64_t lda, k, ldc;
+  unsigned vecs;
 } vq_tile;
+void vq_tile_call(const vq_emit *e, const vq_product *p, const vq_tile *t,
+                  LLVMValueRef rows);
 
-// acc[r * vecs + j] += the product at row r and vector j of the columns from
-// `col` (i64, a multiple of vecs * lanes).
-void vq_tile_sum(const vq_emit *e, const vq_tile *t, LLVMValueRef col,
-                 LLVMValueRef *acc);
+// ---- dividing a product ----------------------------------------------------------
 
-// Part `part` of [0, total) cut into n_part parts whose sizes differ by one at
-// most, larger ones first. There are at most two sizes: `body` is emitted for
-// each, under a test of `part`.
-typedef void (*vq_part_fn)(const vq_emit *e, void *user, LLVMValueRef first,
-                           int64_t size);
-void vq_with_part(const vq_emit *e, int64_t total, int64_t n_part,
-                  LLVMValueRef part, vq_part_fn body, void *user);
+// Part `part` of the rows of a product: its first row and how many. Sizes
+// differ by one at most, larger ones come first.
+LLVMValueRef vq_part_rows(const vq_emit *e, const vq_product *p,
+                          LLVMValueRef part, LLVMValueRef *first);
 
-// Splits [0, rows) into the fewest blocks of at most `max` rows, sizes
-// differing by one at most, and calls `body` inside a loop over those of each
-// size. `row` is the first row of the block.
+// Splits the `rows` rows of a part into the fewest blocks that a tile holds,
+// sizes differing by one at most, and calls `body` inside a loop over them.
+// `row` counts from the first row of the part.
 typedef void (*vq_block_fn)(const vq_emit *e, void *user, LLVMValueRef row,
-                            unsigned rows);
-void vq_each_block(const vq_emit *e, int64_t rows, unsigned max,
+                            LLVMValueRef rows);
+void vq_each_block(const vq_emit *e, const vq_product *p, LLVMValueRef rows,
                    vq_block_fn body, void *user);
 
 // Columns [lo, hi) of a product of `n` columns in groups of `width`: whole

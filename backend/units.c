@@ -2,8 +2,8 @@
 //
 // LLVM compiles a module on one thread, and nearly all of the time of a
 // compilation is LLVM's. Kernels know nothing of each other, so each variant of
-// each is a unit, and threads take units from a counter. A unit's object
-// depends on nothing but the unit.
+// each is a unit, as are the tiles that those of a variant call; threads take
+// units from a counter. A unit's object depends on nothing but the unit.
 #include "units.h"
 
 #include <pthread.h>
@@ -41,12 +41,36 @@ static void keep_first(void *user, const vq_ctx *ctx, const vq_message *m) {
   vq_strbuf_add(&u->error, m->text.p, m->text.n);
 }
 
-// Unit 0 is the tables; the others are kernels, target by target.
+static unsigned has_tiles(const vq_layout *l) {
+  for (uint32_t k = 0; k < l->n_kernel; k++)
+    if (l->kernel[k].plan.n_product) return 1;
+  return 0;
+}
+
+unsigned vq_unit_count(const vq_layout *l, unsigned n_target) {
+  return 1 + n_target * (has_tiles(l) + l->n_kernel);
+}
+
+vq_unit vq_unit_at(const vq_layout *l, const vq_target *target, unsigned i) {
+  unsigned tiles = has_tiles(l), n = tiles + l->n_kernel;
+  if (i == 0) return (vq_unit){.kind = VQ_UNIT_TABLES};
+  const vq_target *t = &target[(i - 1) / n];
+  i = (i - 1) % n;
+  if (i < tiles) return (vq_unit){.kind = VQ_UNIT_TILES, .target = t};
+  return (vq_unit){VQ_UNIT_KERNEL, i - tiles, t};
+}
+
 static vq_status emit(const job *j, unsigned i, vq_llvm *l) {
-  if (i == 0)
-    return vq_emit_tables(l, j->layout, j->target, j->n_target, j->entries);
-  unsigned k = (i - 1) % j->layout->n_kernel, t = (i - 1) / j->layout->n_kernel;
-  return vq_emit_kernel(l, j->layout, k, &j->target[t]);
+  vq_unit u = vq_unit_at(j->layout, j->target, i);
+  switch (u.kind) {
+    case VQ_UNIT_TABLES:
+      return vq_emit_tables(l, j->layout, j->target, j->n_target, j->entries);
+    case VQ_UNIT_KERNEL:
+      return vq_emit_kernel(l, j->layout, u.kernel, u.target);
+    case VQ_UNIT_TILES:
+      return vq_emit_tiles(l, j->layout, u.target);
+  }
+  VQ_BUG("unit kind %d", (int)u.kind);
 }
 
 static void compile(job *j, unsigned i) {
@@ -103,7 +127,7 @@ vq_status vq_units_compile(vq_objects *out, const vq_layout *layout,
                            vq_arena *arena, vq_diag *diag) {
   job j = {.layout = layout, .target = target, .n_target = n_target,
            .entries = entries, .ctx = diag->ctx,
-           .n_unit = 1 + n_target * layout->n_kernel};
+           .n_unit = vq_unit_count(layout, n_target)};
   j.unit = VQ_NEW_N(arena, unit, j.n_unit);
   work_on_threads(&j, n_thread);
   vq_status st = report(&j, diag);

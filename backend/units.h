@@ -9,8 +9,19 @@ typedef struct vq_objects {
   unsigned n;
 } vq_objects;
 
-// Compiles the tables (first object) and every kernel for every target (one
-// object each) on up to `n_thread` threads, 0: one per processor. The objects
+// What a unit is compiled from.
+typedef struct vq_unit {
+  enum { VQ_UNIT_TABLES, VQ_UNIT_KERNEL, VQ_UNIT_TILES } kind;
+  uint32_t kernel;
+  const vq_target *target;
+} vq_unit;
+
+// The units of a model in the order of their objects: the tables, then target
+// by target the tiles, where kernels call some, and the kernels.
+unsigned vq_unit_count(const vq_layout *layout, unsigned n_target);
+vq_unit vq_unit_at(const vq_layout *layout, const vq_target *target, unsigned i);
+
+// Compiles every unit to an object on up to `n_thread` threads, 0: one per processor. The objects
 // and their order do not depend on the number of threads. `entries` as for
 // vq_emit_tables. Memory of `out` is from `arena`.
 VQ_NODISCARD vq_status vq_units_compile(vq_objects *out, const vq_layout *layout,
