@@ -110,6 +110,12 @@ vq_status vq_rule_dtype(vq_rule *r, unsigned i, vq_dtype want) {
                      vq_dtype_name(want));
 }
 
+vq_status vq_rule_max_bits(vq_rule *r, unsigned i, unsigned bits) {
+  if (vq_dtype_bits(vq_rule_in(r, i)->dtype) <= bits) return VQ_OK;
+  return vq_rule_bad(r, VQ_E_dtype, i, "expected an integer of at most %u bits",
+                     bits);
+}
+
 vq_status vq_rule_ints(vq_rule *r, const char *attr, vq_ints v, unsigned n,
                        int64_t lo, int64_t hi) {
   if (v.n != n)

@@ -36,9 +36,13 @@ vq_status vq_rule_min_rank(vq_rule *r, unsigned i, unsigned rank);
 vq_status vq_rule_shape(vq_rule *r, unsigned i, unsigned rank,
                         const int64_t *dim);
 vq_status vq_rule_dtype(vq_rule *r, unsigned i, vq_dtype want);
+vq_status vq_rule_max_bits(vq_rule *r, unsigned i, unsigned bits);
 // A list attribute must have `n` entries, each in [lo, hi].
 vq_status vq_rule_ints(vq_rule *r, const char *attr, vq_ints v, unsigned n,
                        int64_t lo, int64_t hi);
+
+// The result of attention on operands q, k, v and maybe bias.
+vq_status vq_rule_heads(vq_rule *r, int64_t heads, float scale);
 
 static inline const vq_type *vq_rule_in(const vq_rule *r, unsigned i) {
   return r->in[i]->type;

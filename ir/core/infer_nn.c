@@ -38,10 +38,17 @@ vq_status vq_infer_matmul(vq_rule *r) {
 }
 
 // The weight operand (1) of linear and patch_embed with `k` inputs, plain or
-// packed, and the bias; yields the number of outputs.
+// packed, and the bias; yields the number of outputs. Codes take weights of i8
+// and a bias of i32 and give i32.
 static vq_status check_weight(vq_rule *r, vq_str layout, int64_t out,
-                              int64_t k, int64_t *n_out) {
+                              int64_t k, int64_t *n_out, vq_dtype *to) {
   const vq_type *w = vq_rule_in(r, 1);
+  bool codes = vq_rule_in(r, 0)->dtype != VQ_f32;
+  *to = codes ? VQ_i32 : VQ_f32;
+  if (codes && (vq_rule_max_bits(r, 0, 16) || vq_rule_dtype(r, 1, VQ_i8)))
+    return VQ_ERR;
+  if (!codes && vq_rule_dtype(r, 1, VQ_f32)) return VQ_ERR;
+  if (r->n_in > 2 && vq_rule_dtype(r, 2, *to)) return VQ_ERR;
   if (vq_str_is(layout, "oi")) {
     if (vq_rule_rank(r, 1, 2)) return VQ_ERR;
     int64_t want[] = {w->dim[0], k};
@@ -56,8 +63,15 @@ static vq_status check_weight(vq_rule *r, vq_str layout, int64_t out,
                               (long long)out);
     int64_t want[] = {(out + 15) / 16, k, 16};
     if (vq_rule_shape(r, 1, 3, want)) return VQ_ERR;
+  } else if (vq_str_is(layout, "panel16x4")) {
+    if (out < 1 || out > max_dim)
+      return vq_rule_bad_attr(r, "out", "is %lld, expected 1 or more",
+                              (long long)out);
+    int64_t want[] = {(out + 15) / 16, (k + 3) / 4, 16, 4};
+    if (vq_rule_shape(r, 1, 4, want)) return VQ_ERR;
   } else {
-    return vq_rule_bad_attr(r, "layout", "is '%.*s', expected oi or panel16",
+    return vq_rule_bad_attr(r, "layout",
+                            "is '%.*s', expected oi, panel16 or panel16x4",
                             VQ_FMT(layout));
   }
   *n_out = out;
@@ -69,22 +83,29 @@ vq_status vq_infer_linear(vq_rule *r) {
   const vq_type *x = vq_rule_in(r, 0);
   if (vq_rule_min_rank(r, 0, 1)) return VQ_ERR;
   int64_t dim[VQ_MAX_RANK];
+  vq_dtype to;
   memcpy(dim, x->dim, sizeof dim);
   if (check_weight(r, a->layout, a->out, x->dim[x->rank - 1],
-                   &dim[x->rank - 1]))
+                   &dim[x->rank - 1], &to))
     return VQ_ERR;
-  return vq_rule_result(r, x->dtype, x->rank, dim);
+  return vq_rule_result(r, to, x->rank, dim);
 }
 
 vq_status vq_infer_pack_weight(vq_rule *r) {
   ATTRS(pack_weight);
   const vq_type *w = vq_rule_in(r, 0);
-  if (!vq_str_is(a->layout, "panel16"))
-    return vq_rule_bad_attr(r, "layout", "is '%.*s', expected panel16",
-                            VQ_FMT(a->layout));
   if (vq_rule_rank(r, 0, 2)) return VQ_ERR;
-  int64_t dim[] = {(w->dim[0] + 15) / 16, w->dim[1], 16};
-  return vq_rule_result(r, w->dtype, 3, dim);
+  if (vq_str_is(a->layout, "panel16")) {
+    int64_t dim[] = {(w->dim[0] + 15) / 16, w->dim[1], 16};
+    return vq_rule_result(r, w->dtype, 3, dim);
+  }
+  if (vq_str_is(a->layout, "panel16x4")) {
+    int64_t dim[] = {(w->dim[0] + 15) / 16, (w->dim[1] + 3) / 4, 16, 4};
+    return vq_rule_result(r, w->dtype, 4, dim);
+  }
+  return vq_rule_bad_attr(r, "layout",
+                          "is '%.*s', expected panel16 or panel16x4",
+                          VQ_FMT(a->layout));
 }
 
 // Output size of one dimension of a convolution, or -1 when the kernel does
@@ -138,12 +159,13 @@ vq_status vq_infer_patch_embed(vq_rule *r) {
                        " %lld",
                        (long long)p[0], (long long)p[1]);
   int64_t k, n_out;
+  vq_dtype to;
   if (__builtin_mul_overflow(p[0], p[1], &k) ||
       __builtin_mul_overflow(k, x->dim[1], &k) || k > max_dim)
     return vq_rule_bad_attr(r, "patch", "is too large");
-  if (check_weight(r, a->layout, a->out, k, &n_out)) return VQ_ERR;
+  if (check_weight(r, a->layout, a->out, k, &n_out, &to)) return VQ_ERR;
   int64_t dim[] = {x->dim[0], (x->dim[2] / p[0]) * (x->dim[3] / p[1]), n_out};
-  return vq_rule_result(r, x->dtype, 3, dim);
+  return vq_rule_result(r, to, 3, dim);
 }
 
 vq_status vq_infer_layer_norm(vq_rule *r) {
@@ -152,10 +174,13 @@ vq_status vq_infer_layer_norm(vq_rule *r) {
   if (vq_rule_min_rank(r, 0, 1)) return VQ_ERR;
   const int64_t *d = &x->dim[x->rank - 1];
   if (vq_rule_shape(r, 1, 1, d) || vq_rule_shape(r, 2, 1, d)) return VQ_ERR;
+  if (x->dtype != VQ_f32 && vq_rule_dtype(r, 0, VQ_i16)) return VQ_ERR;
+  if (x->dtype == VQ_i16 && *d > 1 << 15)
+    return vq_rule_bad(r, VQ_E_shape, 0, "expected rows of at most 32768 codes");
   if (!isfinite(a->eps) || a->eps < 0)
     return vq_rule_bad_attr(r, "eps", "is %g, expected 0 or more",
                             (double)a->eps);
-  return vq_rule_result(r, x->dtype, x->rank, x->dim);
+  return vq_rule_result(r, VQ_f32, x->rank, x->dim);
 }
 
 vq_status vq_infer_softmax(vq_rule *r) {
@@ -182,27 +207,31 @@ static vq_status check_bias(vq_rule *r, int64_t batch, int64_t heads,
   return vq_rule_shape(r, 3, 4, want);
 }
 
-vq_status vq_infer_attention(vq_rule *r) {
-  ATTRS(attention);
+vq_status vq_rule_heads(vq_rule *r, int64_t heads, float scale) {
   const vq_type *q = vq_rule_in(r, 0), *k = vq_rule_in(r, 1),
                 *v = vq_rule_in(r, 2);
   for (unsigned i = 0; i < 3; i++)
     if (vq_rule_rank(r, i, 3)) return VQ_ERR;
-  if (a->heads < 1 || q->dim[2] % a->heads || v->dim[2] % a->heads)
+  if (heads < 1 || q->dim[2] % heads || v->dim[2] % heads)
     return vq_rule_bad_attr(r, "heads",
                             "is %lld, expected a divisor of widths %lld and"
                             " %lld",
-                            (long long)a->heads, (long long)q->dim[2],
+                            (long long)heads, (long long)q->dim[2],
                             (long long)v->dim[2]);
-  if (!isfinite(a->scale))
+  if (!isfinite(scale))
     return vq_rule_bad_attr(r, "scale", "is not finite");
   int64_t want_k[] = {q->dim[0], k->dim[1], q->dim[2]};
   int64_t want_v[] = {q->dim[0], k->dim[1], v->dim[2]};
   if (vq_rule_shape(r, 1, 3, want_k) || vq_rule_shape(r, 2, 3, want_v))
     return VQ_ERR;
   if (r->n_in > 3 &&
-      check_bias(r, q->dim[0], a->heads, q->dim[1], k->dim[1]))
+      check_bias(r, q->dim[0], heads, q->dim[1], k->dim[1]))
     return VQ_ERR;
   int64_t dim[] = {q->dim[0], q->dim[1], v->dim[2]};
-  return vq_rule_result(r, q->dtype, 3, dim);
+  return vq_rule_result(r, VQ_f32, 3, dim);
+}
+
+vq_status vq_infer_attention(vq_rule *r) {
+  ATTRS(attention);
+  return vq_rule_heads(r, a->heads, a->scale);
 }

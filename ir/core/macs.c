@@ -22,7 +22,8 @@ int64_t vq_op_macs(const vq_op *op) {
       vq_ints patch = VQ_ATTRS(op, patch_embed)->patch;
       return times(n_out, x->dim[1] * patch.p[0] * patch.p[1]);
     }
-    case VQ_OP_attention: {  // q k^T, then its product with v
+    case VQ_OP_attention:
+    case VQ_OP_attention_int: {  // q k^T, then its product with v
       const vq_type *k = vq_in(op, 1)->type, *v = vq_in(op, 2)->type;
       int64_t rows = times(x->dim[0] * x->dim[1], k->dim[1]);
       return times(rows, x->dim[2] + v->dim[2]);
@@ -49,6 +50,7 @@ static int64_t weight(vq_opcode code) {
     case VQ_OP_mod:
     case VQ_OP_softmax:
     case VQ_OP_attention:
+    case VQ_OP_attention_int:
     case VQ_OP_layer_norm:
       return 8;
     default:

@@ -133,12 +133,26 @@ vq_status vq_eval_matmul(const vq_op *op, const vq_tensor *in, vq_tensor *out,
 
 // ---- linear, pack_weight ------------------------------------------------------------
 
-// Weight w[o, k] stored as rows or as 16-row panels.
-static vq_mat weight_mat(const vq_tensor *w, vq_str layout, int64_t k,
-                         int64_t n) {
+// vq_gemm_pack of a panel16x4 weight.
+static double *unpack_x4(const vq_tensor *w, int64_t k, int64_t n) {
+  int64_t n_panel = (n + PANEL - 1) / PANEL, k4 = (k + 3) / 4;
+  double *panels = vq_eval_alloc((size_t)(n_panel * k * PANEL), sizeof *panels);
+  for (int64_t p = 0; p < n_panel; p++)
+    for (int64_t i = 0; i < k; i++)
+      vq_load_f64_n(w->type->dtype, w->data,
+                    ((p * k4 + i / 4) * PANEL) * 4 + i % 4, 4, PANEL,
+                    panels + (p * k + i) * PANEL);
+  return panels;
+}
+
+// Weight w[o, k], stored in any layout, as vq_gemm takes it. Free with free().
+static double *weight_panels(const vq_tensor *w, vq_str layout, int64_t k,
+                             int64_t n) {
+  if (vq_str_is(layout, "panel16x4")) return unpack_x4(w, k, n);
   bool packed = vq_str_is(layout, "panel16");
-  return (vq_mat){w->type->dtype, w->data,           0, PANEL * k,
-                  packed ? 1 : k, packed ? PANEL : 1, k, n};
+  vq_mat m = {w->type->dtype, w->data,           0, PANEL * k,
+              packed ? 1 : k, packed ? PANEL : 1, k, n};
+  return vq_gemm_pack(&m);
 }
 
 vq_status vq_eval_linear(const vq_op *op, const vq_tensor *in, vq_tensor *out,
@@ -148,8 +162,8 @@ vq_status vq_eval_linear(const vq_op *op, const vq_tensor *in, vq_tensor *out,
   int64_t k = tx->dim[tx->rank - 1], n = ty->dim[ty->rank - 1];
   int64_t n_row = 1;
   for (unsigned i = 0; i + 1 < ty->rank; i++) n_row *= ty->dim[i];
-  vq_mat w = weight_mat(&in[1], VQ_ATTRS(op, linear)->layout, k, n);
-  double *panels = vq_gemm_pack(&w), *bias = load_all(op, in, 2);
+  double *panels = weight_panels(&in[1], VQ_ATTRS(op, linear)->layout, k, n);
+  double *bias = load_all(op, in, 2);
   dense rows = {&in[0], 0, k};
   product p = {dense_rows, &rows, n_row, k, n, panels, bias, out, 0, n, 1};
   run_product(&p);
@@ -169,10 +183,19 @@ vq_status vq_eval_linear(const vq_op *op, const vq_tensor *in, vq_tensor *out,
 
 vq_status vq_eval_pack_weight(const vq_op *op, const vq_tensor *in,
                               vq_tensor *out, vq_diag *diag) {
-  (void)op, (void)diag;
+  (void)diag;
   int64_t n = in->type->dim[0], n_panel = out->type->dim[0];
-  int64_t k = out->type->dim[1];
+  int64_t k = in->type->dim[1];
   memset(out->data, 0, (size_t)vq_type_bytes(out->type));
+  if (vq_str_is(VQ_ATTRS(op, pack_weight)->layout, "panel16x4")) {
+    int64_t k4 = out->type->dim[1];
+    for (int64_t o = 0; o < n; o++)
+      for (int64_t i = 0; i < k; i++)
+        vq_store_f64(out->type->dtype, out->data,
+                     ((o / PANEL * k4 + i / 4) * PANEL + o % PANEL) * 4 + i % 4,
+                     vq_load_f64(in->type->dtype, in->data, o * k + i));
+    return VQ_OK;
+  }
   switch (vq_dtype_bits(in->type->dtype)) {
     case 8: PACK(1); break;
     case 16: PACK(2); break;
@@ -267,8 +290,8 @@ vq_status vq_eval_patch_embed(const vq_op *op, const vq_tensor *in,
   windows s = {.x = &in[0], .n_channel = x[1], .h = x[2], .w = x[3], .kh = ph,
                .kw = pw, .out_w = x[3] / pw, .stride = {ph, pw},
                .dilation = {1, 1}};
-  vq_mat m = weight_mat(&in[1], at->layout, k, n);
-  double *panels = vq_gemm_pack(&m), *bias = load_all(op, in, 2);
+  double *panels = weight_panels(&in[1], at->layout, k, n);
+  double *bias = load_all(op, in, 2);
   for (int64_t b = 0; b < y[0]; b++) {
     s.base = b * x[1] * x[2] * x[3];
     product p = {window_rows, &s, y[1], k, n, panels, bias, out,

@@ -14,6 +14,10 @@ vq_status vq_eval_layer_norm(const vq_op *op, const vq_tensor *in,
                              vq_tensor *out, vq_diag *diag) {
   (void)diag;
   const vq_type *t = in[0].type;
+  if (vq_dtype_class_of(t->dtype) == VQ_CLASS_INT) {
+    vq_eval_layer_norm_int(op, in, out);
+    return VQ_OK;
+  }
   int64_t n = t->dim[t->rank - 1], count = vq_type_count(t);
   double eps = (double)VQ_ATTRS(op, layer_norm)->eps;
   double *x = vq_eval_alloc((size_t)n, sizeof *x);

@@ -1,0 +1,105 @@
+// Type inference of quantizers and of the ops on codes.
+#include "core/infer.h"
+
+#include "eval/eval_ops.h"
+#include "vq/piecewise.h"
+#include "vq/strbuf.h"
+
+#define ATTRS(op) const vq_attrs_##op *a = r->attrs
+
+// The shape of x broadcast with all further operands.
+static vq_status shape_of_all(vq_rule *r, unsigned *rank, int64_t *dim) {
+  vq_type y = *vq_rule_in(r, 0);
+  for (unsigned i = 1; i < r->n_in; i++) {
+    if (!vq_broadcast(&y, vq_rule_in(r, i), rank, dim))
+      return vq_rule_bad(r, VQ_E_shape, i, "which does not broadcast with x");
+    y.rank = (uint8_t)*rank;
+    memcpy(y.dim, dim, *rank * sizeof *dim);
+  }
+  *rank = y.rank;
+  memcpy(dim, y.dim, y.rank * sizeof *dim);
+  return VQ_OK;
+}
+
+static vq_status eltwise(vq_rule *r, vq_dtype to) {
+  int64_t dim[VQ_MAX_RANK];
+  unsigned rank;
+  if (r->n_in > 2 && vq_rule_in(r, 2)->dtype != VQ_f32 &&
+      vq_rule_dtype(r, 2, VQ_i16))
+    return VQ_ERR;
+  if (shape_of_all(r, &rank, dim)) return VQ_ERR;
+  return vq_rule_result(r, to, rank, dim);
+}
+
+// lo <= hi, both codes of `t`.
+static vq_status check_range(vq_rule *r, vq_dtype t, int64_t lo, int64_t hi) {
+  int64_t least, most;
+  vq_int_range(t, &least, &most);
+  if (lo < least || lo > hi)
+    return vq_rule_bad_attr(r, "lo", "is %lld, expected %lld to hi",
+                            (long long)lo, (long long)least);
+  if (hi > most)
+    return vq_rule_bad_attr(r, "hi", "is %lld, expected at most %lld",
+                            (long long)hi, (long long)most);
+  return VQ_OK;
+}
+
+static vq_status to_codes(vq_rule *r, vq_str name, int64_t lo, int64_t hi) {
+  vq_dtype to;
+  if (!vq_dtype_parse(name, &to) || (to != VQ_u8 && to != VQ_i8 && to != VQ_i16))
+    return vq_rule_bad_attr(r, "to", "is '%.*s', expected u8, i8 or i16",
+                            VQ_FMT(name));
+  if (check_range(r, to, lo, hi)) return VQ_ERR;
+  return eltwise(r, to);
+}
+
+vq_status vq_infer_quantize(vq_rule *r) {
+  ATTRS(quantize);
+  return to_codes(r, a->to, a->lo, a->hi);
+}
+
+vq_status vq_infer_requantize(vq_rule *r) {
+  ATTRS(requantize);
+  if (vq_rule_max_bits(r, 0, 32)) return VQ_ERR;
+  return to_codes(r, a->to, a->lo, a->hi);
+}
+
+vq_status vq_infer_dequantize(vq_rule *r) {
+  if (vq_rule_max_bits(r, 0, 32)) return VQ_ERR;
+  return eltwise(r, VQ_f32);
+}
+
+vq_status vq_infer_fake_quant(vq_rule *r) {
+  ATTRS(fake_quant);
+  if (check_range(r, VQ_i16, a->lo, a->hi)) return VQ_ERR;
+  return eltwise(r, VQ_f32);
+}
+
+vq_status vq_infer_piecewise(vq_rule *r) {
+  ATTRS(piecewise);
+  const vq_type *x = vq_rule_in(r, 0);
+  vq_piecewise table;
+  if (!vq_piecewise_of(a->fn, &table))
+    return vq_rule_bad_attr(
+        r, "fn", "is '%.*s', expected gelu, gelu_tanh, gelu_sigmoid or silu",
+        VQ_FMT(a->fn));
+  return vq_rule_result(r, VQ_f32, x->rank, x->dim);
+}
+
+vq_status vq_infer_attention_int(vq_rule *r) {
+  ATTRS(attention_int);
+  for (unsigned i = 0; i < 3; i++)
+    if (vq_rule_max_bits(r, i, 8)) return VQ_ERR;
+  if (a->levels < 1 || a->levels > 255)
+    return vq_rule_bad_attr(r, "levels", "is %lld, expected 1 to 255",
+                            (long long)a->levels);
+  const struct {
+    const char *name;
+    int64_t zero;
+  } zero[] = {{"q_zero", a->q_zero}, {"k_zero", a->k_zero}, {"v_zero", a->v_zero}};
+  for (unsigned i = 0; i < VQ_COUNT(zero); i++)
+    if (zero[i].zero < -128 || zero[i].zero > 255)
+      return vq_rule_bad_attr(r, zero[i].name, "is %lld, expected -128 to 255",
+                              (long long)zero[i].zero);
+  return vq_rule_heads(r, a->heads, a->scale);
+}

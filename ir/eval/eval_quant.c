@@ -1,0 +1,152 @@
+// Quantizers and the ops on codes: the arithmetic of docs/integer-semantics.md.
+//
+// Everything a compiled kernel must repeat bit for bit is here, one rounding
+// to binary32 after each operation. A product or sum of two binary32 numbers
+// computed in binary64 and rounded once more is the correctly rounded one, so
+// `f32` below marks the roundings and nothing else is rounded.
+#include "eval/eval_ops.h"
+#include "vq/piecewise.h"
+
+#include <stdlib.h>
+
+#define BLOCK 256
+
+static double f32(double v) { return (double)(float)v; }
+
+// One block of elements of all operands; missing ones are 0.
+typedef void block_fn(const void *user, int64_t n, const double *x,
+                      const double *mult, const double *zero, double *y);
+
+static vq_status each_block(const vq_op *op, const vq_tensor *in,
+                            vq_tensor *out, block_fn *f, const void *user) {
+  double x[3][BLOCK] = {{0}}, y[BLOCK];
+  unsigned n_in = op->n_in;
+  vq_walk w = {.rank = out->type->rank, .n_tensor = n_in + 1};
+  for (unsigned k = 0; k < w.rank; k++) w.dim[k] = out->type->dim[k];
+  vq_walk_broadcast(out->type, w.rank, w.stride[n_in]);
+  for (unsigned t = 0; t < n_in; t++)
+    vq_walk_broadcast(in[t].type, w.rank, w.stride[t]);
+  for (bool more = vq_walk_rows(&w); more; more = vq_walk_next(&w))
+    for (int64_t i = 0; i < w.n; i += BLOCK) {
+      int64_t n = w.n - i < BLOCK ? w.n - i : BLOCK;
+      for (unsigned t = 0; t < n_in; t++)
+        vq_load_f64_n(in[t].type->dtype, in[t].data, w.at[t] + i * w.step[t],
+                      w.step[t], n, x[t]);
+      f(user, n, x[0], x[1], x[2], y);
+      vq_store_f64_n(out->type->dtype, out->data,
+                     w.at[n_in] + i * w.step[n_in], w.step[n_in], n, y);
+    }
+  return VQ_OK;
+}
+
+// ---- quantize, requantize, dequantize, fake_quant ------------------------------
+
+typedef struct range {
+  double lo, hi;
+} range;
+
+// Round half to even, then into [lo, hi]; a NaN becomes lo.
+static double to_code(double t, double zero, const range *r) {
+  double lo = r->lo - zero, hi = r->hi - zero;
+  t = t > lo ? t : lo;
+  t = t < hi ? t : hi;
+  return nearbyint(t) + zero;
+}
+
+static void quantize_block(const void *user, int64_t n, const double *x,
+                           const double *mult, const double *zero, double *y) {
+  for (int64_t i = 0; i < n; i++)
+    y[i] = to_code(f32(f32(x[i]) * mult[i]), zero[i], user);
+}
+
+vq_status vq_eval_quantize(const vq_op *op, const vq_tensor *in,
+                           vq_tensor *out, vq_diag *diag) {
+  (void)diag;
+  const vq_attrs_quantize *a = VQ_ATTRS(op, quantize);
+  range r = {(double)a->lo, (double)a->hi};
+  return each_block(op, in, out, quantize_block, &r);
+}
+
+vq_status vq_eval_requantize(const vq_op *op, const vq_tensor *in,
+                             vq_tensor *out, vq_diag *diag) {
+  (void)diag;
+  const vq_attrs_requantize *a = VQ_ATTRS(op, requantize);
+  range r = {(double)a->lo, (double)a->hi};
+  return each_block(op, in, out, quantize_block, &r);
+}
+
+static void dequantize_block(const void *user, int64_t n, const double *x,
+                             const double *mult, const double *zero,
+                             double *y) {
+  (void)user;
+  for (int64_t i = 0; i < n; i++) {
+    int32_t code = (int32_t)((uint32_t)(int32_t)x[i] - (uint32_t)(int32_t)zero[i]);
+    y[i] = f32((double)code) * mult[i];
+  }
+}
+
+vq_status vq_eval_dequantize(const vq_op *op, const vq_tensor *in,
+                             vq_tensor *out, vq_diag *diag) {
+  (void)diag;
+  return each_block(op, in, out, dequantize_block, NULL);
+}
+
+static void fake_quant_block(const void *user, int64_t n, const double *x,
+                             const double *scale, const double *zero,
+                             double *y) {
+  for (int64_t i = 0; i < n; i++)
+    y[i] = scale[i] == 0 ? x[i]
+                         : (to_code(f32(x[i] / scale[i]), zero[i], user) -
+                            zero[i]) * scale[i];
+}
+
+vq_status vq_eval_fake_quant(const vq_op *op, const vq_tensor *in,
+                             vq_tensor *out, vq_diag *diag) {
+  (void)diag;
+  const vq_attrs_fake_quant *a = VQ_ATTRS(op, fake_quant);
+  range r = {(double)a->lo, (double)a->hi};
+  return each_block(op, in, out, fake_quant_block, &r);
+}
+
+static void piecewise_block(const void *user, int64_t n, const double *x,
+                            const double *b, const double *c, double *y) {
+  (void)b, (void)c;
+  for (int64_t i = 0; i < n; i++)
+    y[i] = (double)vq_piecewise_at(user, (float)x[i]);
+}
+
+vq_status vq_eval_piecewise(const vq_op *op, const vq_tensor *in,
+                            vq_tensor *out, vq_diag *diag) {
+  (void)diag;
+  vq_piecewise p;
+  if (!vq_piecewise_of(VQ_ATTRS(op, piecewise)->fn, &p))
+    VQ_BUG("piecewise without a table");
+  return each_block(op, in, out, piecewise_block, &p);
+}
+
+// ---- layer_norm of codes --------------------------------------------------------
+
+// n * sum of squares - (sum)^2 is n^2 times the variance and exact in 63 bits
+// for rows of at most 2^15 codes of 16 bits.
+void vq_eval_layer_norm_int(const vq_op *op, const vq_tensor *in,
+                            vq_tensor *out) {
+  const vq_type *t = in[0].type;
+  int64_t n = t->dim[t->rank - 1], count = vq_type_count(t);
+  double eps = (double)VQ_ATTRS(op, layer_norm)->eps, dn = (double)n;
+  for (int64_t at = 0; at < count; at += n) {
+    int64_t sum = 0, square = 0;
+    for (int64_t i = 0; i < n; i++) {
+      int64_t x = vq_load_i64(t->dtype, in[0].data, at + i);
+      sum += x, square += x * x;
+    }
+    double var = (double)(n * square - sum * sum) / (dn * dn);
+    double mean = f32((double)sum / dn), inv = f32(1 / sqrt(var + eps));
+    for (int64_t i = 0; i < n; i++) {
+      double x = (double)vq_load_i64(t->dtype, in[0].data, at + i);
+      double y = f32(f32(x - mean) * inv);
+      if (vq_in_opt(op, 1)) y = f32(y * vq_load_f64(VQ_f32, in[1].data, i));
+      if (vq_in_opt(op, 2)) y = f32(y + vq_load_f64(VQ_f32, in[2].data, i));
+      vq_store_f64(VQ_f32, out->data, at + i, y);
+    }
+  }
+}
