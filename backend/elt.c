@@ -5,6 +5,7 @@
 #include "elt.h"
 
 #include "loop.h"
+#include "quant.h"
 #include "vmath.h"
 #include "vq/eval.h"
 
@@ -314,6 +315,11 @@ val vq_elt_emit(const vq_emit *e, const vq_op *op, val *in) {
     case VQ_OP_or: return LLVMBuildOr(b, x, y, "");
     case VQ_OP_xor: return LLVMBuildXor(b, x, y, "");
     case VQ_OP_select: return sel(e, x, y, in[2]);
+    case VQ_OP_quantize:
+    case VQ_OP_requantize:
+    case VQ_OP_dequantize:
+    case VQ_OP_fake_quant:
+    case VQ_OP_piecewise: return vq_quant_emit(e, op, in);
     default: VQ_BUG("%s is not elementwise", vq_op_info(op->code)->name);
   }
 }

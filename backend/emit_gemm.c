@@ -56,7 +56,8 @@ static bool describe(const vq_func *kernel, gemm *g) {
     return false;
   }
   g->w = vq_in(op, 1), g->bias = vq_in_opt(op, 2);
-  if (!vq_str_is(layout, "panel16") || !vq_chain_match(kernel, op, &g->chain) ||
+  if (!vq_str_is(layout, "panel16") || g->w->type->dtype != VQ_f32 ||
+      !vq_chain_match(kernel, op, &g->chain) ||
       !vq_rows_match(kernel, vq_in(op, 0), &g->rows))
     return false;
   for (unsigned i = 1; i < op->n_in; i++)

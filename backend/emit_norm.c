@@ -29,7 +29,8 @@ typedef struct norm {
 static bool describe(const vq_func *kernel, norm *p) {
   const vq_op *op = vq_rows_anchor(kernel);
   memset(p, 0, sizeof *p);
-  if (op->code != VQ_OP_layer_norm || !vq_chain_match(kernel, op, &p->chain) ||
+  if (op->code != VQ_OP_layer_norm ||
+      vq_in(op, 0)->type->dtype != VQ_f32 || !vq_chain_match(kernel, op, &p->chain) ||
       !vq_rows_match(kernel, vq_in(op, 0), &p->rows))
     return false;
   p->gamma = vq_in_opt(op, 1), p->beta = vq_in_opt(op, 2);

@@ -342,6 +342,10 @@ static void norm_body(const vq_emit *e, void *user, val col, unsigned lanes,
 void vq_nest_layer_norm(const vq_emit *e, const vq_op *op, val task, val scratch) {
   (void)scratch;
   const vq_type *t = op->out[0].type;
+  if (vq_in(op, 0)->type->dtype != VQ_f32) {
+    vq_nest_int_norm(e, op, task);
+    return;
+  }
   int64_t n = t->dim[t->rank - 1];
   val at = vq_mulk(e, task, n), count = vq_kf32(e, (float)n);
   run_pass p = {

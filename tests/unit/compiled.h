@@ -109,6 +109,9 @@ static inline vq_tensor new_tensor(const vq_type *t) {
   return (vq_tensor){t, calloc(1, (size_t)vq_type_bytes(t) + 64)};
 }
 
+// Of float results, against the largest element; 0: equal.
+static double tolerance = 1e-5;
+
 static inline void check_equal(const char *what, const char *name,
                                const vq_tensor *want,
                                const vq_tensor *got) {
@@ -129,7 +132,7 @@ static inline void check_equal(const char *what, const char *name,
       continue;
     }
     double w = vq_load_f64(type, want->data, i), g = vq_load_f64(type, got->data, i);
-    bool same = isfinite(w) ? fabs(w - g) <= 1e-5 * scale + 1e-30
+    bool same = isfinite(w) ? fabs(w - g) <= tolerance * (scale + 1e-25)
                             : w == g || (isnan(w) && isnan(g));
     ck_assert_msg(same, "%s: %s[%lld] is %.9g, expected %.9g", what, name,
                   (long long)i, g, w);

@@ -33,7 +33,7 @@ typedef struct op_case {
 typedef vq_module *(*case_fn)(const op_case *c, unsigned n, double (*range)[2]);
 
 // Attribute lists live no longer than this call.
-static vq_module *with_cases(case_fn use, double (*range)[2]) {
+static vq_module *with_cases(case_fn use, double (*limit)[2]) {
   const op_case cases[] = {
     {VQ_OP_copy, NULL, {T(i32, 3, 5), END}, 0, 0},
     {VQ_OP_copy, NULL, {T(i4, 3, 5), END}, 0, 0},
@@ -132,12 +132,71 @@ static vq_module *with_cases(case_fn use, double (*range)[2]) {
     {VQ_OP_attention, A(attention, .heads = 2, .scale = 0.25f), {T(f32, 4, 19, 64), T(f32, 4,
         19, 64), T(f32, 4, 19, 64), T(f32, 2, 1, 19, 19)}, 0, 0},
   };
-  return use(cases, VQ_COUNT(cases), range);
+  return use(cases, VQ_COUNT(cases), limit);
+}
+
+#define CODES(op, type, code, lo_, hi_) \
+  {VQ_OP_##op, A(op, .to = VQ_LIT(#code), .lo = lo_, .hi = hi_), \
+   {T(type, 3, 37), T(f32, 37), T(i16, 37), END}, -60, 60}, \
+  {VQ_OP_##op, A(op, .to = VQ_LIT(#code), .lo = lo_, .hi = hi_), \
+   {T(type, 3, 37), S(f32), S(i16), END}, -60, 60}, \
+  {VQ_OP_##op, A(op, .to = VQ_LIT(#code), .lo = lo_, .hi = hi_), \
+   {T(type, 3, 1, 37), T(f32, 5, 1), END}, -60, 60}
+#define BACK(type) \
+  {VQ_OP_dequantize, NULL, {T(type, 3, 37), T(f32, 37), END}, 0, 0}, \
+  {VQ_OP_dequantize, NULL, {T(type, 3, 37), S(f32), S(i16), END}, 0, 0}
+#define FAKE(lo_, hi_) A(fake_quant, .lo = lo_, .hi = hi_)
+#define CURVE(name, lo, hi) \
+  {VQ_OP_piecewise, A(piecewise, .fn = VQ_LIT(name)), {T(f32, 3, 37), END}, lo, hi}
+#define X4(n) A(linear, .layout = VQ_LIT("panel16x4"), .out = n)
+#define ATT(n, s, lev, qz, kz, vz) A(attention_int, .heads = n, .scale = s, \
+  .levels = lev, .q_zero = qz, .k_zero = kz, .v_zero = vz)
+
+// Of codes: results are equal to the last bit.
+static vq_module *with_code_cases(case_fn use, double (*limit)[2]) {
+  const op_case cases[] = {
+    CODES(quantize, f32, u8, 0, 255), CODES(quantize, f32, i16, -32768, 32767),
+    CODES(quantize, f32, i8, -7, 7), CODES(requantize, i32, u8, 0, 255),
+    CODES(requantize, u8, i8, -128, 127), CODES(requantize, i16, i16, -32767, 32767),
+    {VQ_OP_quantize, A(quantize, .to = VQ_LIT("u8"), .lo = 0, .hi = 255), {T(f32, 3, 37),
+        T(f32, 37), T(i16, 37), END}, 0, 0},
+    {VQ_OP_requantize, A(requantize, .to = VQ_LIT("i16"), .lo = -32768, .hi = 32767),
+        {T(i32, 3, 37), T(f32, 37), T(i16, 37), END}, 0, 0},
+    BACK(u8), BACK(i8), BACK(i16), BACK(i32), BACK(u4),
+    {VQ_OP_fake_quant, FAKE(0, 255), {T(f32, 3, 37), T(f32, 37), T(f32, 37), END}, 0, 0},
+    {VQ_OP_fake_quant, FAKE(-8, 7), {T(f32, 3, 37), S(f32), S(f32), END}, -3, 3},
+    CURVE("gelu", -5, 5), CURVE("gelu_tanh", -5, 5), CURVE("gelu_sigmoid", -5, 5),
+    CURVE("silu", -1e30, 1e30),
+    {VQ_OP_linear, NULL, {T(u8, 2, 7, 37), T(i8, 19, 37), T(i32, 19), END}, 0, 0},
+    {VQ_OP_linear, NULL, {T(u4, 7, 5), T(i8, 19, 5), END}, 0, 0},
+    {VQ_OP_linear, A(linear, .layout = VQ_LIT("panel16"), .out = 35), {T(i16, 7, 37),
+        T(i8, 3, 37, 16), T(i32, 35), END}, 0, 0},
+    {VQ_OP_linear, X4(35), {T(u8, 7, 37), T(i8, 3, 10, 16, 4), T(i32, 35), END}, 0, 0},
+    {VQ_OP_linear, X4(16), {T(u8, 1, 4, 8), T(i8, 1, 2, 16, 4), END}, 0, 0},
+    {VQ_OP_linear, X4(20), {T(i8, 3, 6), T(i8, 2, 2, 16, 4), END}, 0, 0},
+    {VQ_OP_linear, X4(20), {T(i16, 3, 6), T(i8, 2, 2, 16, 4), END}, 0, 0},
+    {VQ_OP_pack_weight, NULL, {T(i8, 35, 7), END}, 0, 0},
+    {VQ_OP_pack_weight, A(pack_weight, .layout = VQ_LIT("panel16x4")), {T(i8, 35, 7),
+        END}, 0, 0},
+    {VQ_OP_patch_embed, A(patch_embed, .patch = VQ_INTS(4, 2), .layout = VQ_LIT("oi"),
+        .out = 0), {T(u8, 2, 3, 12, 10), T(i8, 7, 24), T(i32, 7), END}, 0, 0},
+    {VQ_OP_patch_embed, A(patch_embed, .patch = VQ_INTS(3, 5), .layout = VQ_LIT("panel16x4"),
+        .out = 19), {T(u8, 2, 1, 12, 10), T(i8, 2, 4, 16, 4), END}, 0, 0},
+    {VQ_OP_layer_norm, NULL, {T(i16, 2, 5, 37), T(f32, 37), T(f32, 37), END}, 0, 0},
+    {VQ_OP_layer_norm, A(layer_norm, .eps = 40), {T(i16, 7, 3), END}, -9, 9},
+    {VQ_OP_attention_int, ATT(3, 0.001f, 255, 120, 128, 128), {T(u8, 2, 5, 12), T(u8, 2,
+        7, 12), T(u8, 2, 7, 15), END}, 0, 0},
+    {VQ_OP_attention_int, ATT(2, 0.02f, 15, 0, 0, 0), {T(i8, 1, 19, 64), T(i8, 1, 17,
+        64), T(i8, 1, 17, 38), END}, -60, 60},
+    {VQ_OP_attention_int, ATT(2, 0.003f, 255, 3, 0, 100), {T(u8, 4, 19, 64), T(i8, 4,
+        19, 64), T(u8, 4, 19, 64), T(f32, 2, 1, 19, 19)}, 0, 0},
+  };
+  return use(cases, VQ_COUNT(cases), limit);
 }
 
 // @main computes every case from arguments of its own.
 static vq_module *op_module(const op_case *c, unsigned n_case,
-                            double (*range)[2]) {
+                            double (*limit)[2]) {
   const vq_type *type[MAX_CASE * 4];
   vq_str name[MAX_CASE * 4] = {{0}}, result[MAX_CASE];
   vq_value *y[MAX_CASE];
@@ -147,8 +206,8 @@ static vq_module *op_module(const op_case *c, unsigned n_case,
       const struct operand *o = &c[i].in[k];
       type[n] = vq_type_tensor(ctx, (vq_dtype)o->dtype, o->rank, o->dim, NULL);
       bool table = k == 0 && (c[i].op == VQ_OP_gather || c[i].op == VQ_OP_gather_rows);
-      range[n][0] = table ? 0 : c[i].lo;
-      range[n++][1] = table ? 0 : c[i].hi;
+      limit[n][0] = table ? 0 : c[i].lo;
+      limit[n++][1] = table ? 0 : c[i].hi;
     }
   vq_module *m = vq_module_create(ctx, VQ_LIT("ops"));
   vq_func *f = vq_func_create(m, VQ_FUNC, VQ_LIT("main"), n, type, name);
@@ -167,24 +226,38 @@ static vq_module *op_module(const op_case *c, unsigned n_case,
   return m;
 }
 
-static vq_module *check_coverage(const op_case *c, unsigned n,
-                                 double (*range)[2]) {
-  (void)range;
-  for (unsigned op = 0; op < VQ_N_OPS; op++) {
-    bool found = op == VQ_OP_return || op == VQ_OP_call;
-    for (unsigned i = 0; i < n; i++) found |= c[i].op == op;
-    ck_assert_msg(found, "no case for %s", vq_op_info((vq_opcode)op)->name);
-  }
+static bool covered[VQ_N_OPS];
+
+static vq_module *note_coverage(const op_case *c, unsigned n,
+                                double (*limit)[2]) {
+  (void)limit;
+  for (unsigned i = 0; i < n; i++) covered[c[i].op] = true;
   return NULL;
 }
 
-START_TEST(every_op_has_a_case) { with_cases(check_coverage, NULL); }
+START_TEST(every_op_has_a_case) {
+  with_cases(note_coverage, NULL);
+  with_code_cases(note_coverage, NULL);
+  covered[VQ_OP_return] = covered[VQ_OP_call] = true;
+  for (unsigned op = 0; op < VQ_N_OPS; op++)
+    ck_assert_msg(covered[op], "no case for %s", vq_op_info((vq_opcode)op)->name);
+}
 END_TEST
 
+static double range[MAX_CASE * 4][2];
+
 START_TEST(every_op_is_compiled) {
-  static double range[MAX_CASE * 4][2];
   vq_module *m = with_cases(op_module, range);
   check_all(m, range);
+  vq_module_destroy(m);
+}
+END_TEST
+
+START_TEST(ops_on_codes_are_exact) {
+  vq_module *m = with_code_cases(op_module, range);
+  tolerance = 0;
+  check_all(m, range);
+  tolerance = 1e-5;
   vq_module_destroy(m);
 }
 END_TEST
@@ -193,5 +266,6 @@ int main(void) {
   TCase *t = tcase_create("ops");
   tcase_add_test(t, every_op_has_a_case);
   tcase_add_test(t, every_op_is_compiled);
+  tcase_add_test(t, ops_on_codes_are_exact);
   return run_tests(t, "backend ops");
 }

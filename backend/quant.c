@@ -1,0 +1,229 @@
+// Quantizers on vectors.
+//
+// Rounding adds and takes away 1.5 * 2^23, which leaves the integer, rounded
+// half to even, in the low bits of the sum: one instruction in every variant,
+// and the subtraction of the constant is one with the addition of the zero
+// point. It needs |t| <= 2^22, which the clamp in front of it ensures.
+#include "quant.h"
+
+#include "elt.h"
+#include "loop.h"
+#include "vq/piecewise.h"
+
+typedef LLVMValueRef val;
+
+#define MAGIC 12582912.0       // 1.5 * 2^23
+#define MAGIC_BITS 0x4b400000  // its bits
+
+static val kf(val like, double v) { return vq_kf_like(LLVMTypeOf(like), v); }
+static val ki(val like, int64_t v) { return vq_ki_like(LLVMTypeOf(like), v); }
+
+// `elem` with the lanes of `like`.
+static LLVMTypeRef lanes_of(LLVMTypeRef elem, val like) {
+  return vq_vec_type(elem, vq_lanes_of(LLVMTypeOf(like)));
+}
+
+static val mul(const vq_emit *e, val a, val b) { return LLVMBuildFMul(e->b, a, b, ""); }
+static val add(const vq_emit *e, val a, val b) { return LLVMBuildFAdd(e->b, a, b, ""); }
+static val sub(const vq_emit *e, val a, val b) { return LLVMBuildFSub(e->b, a, b, ""); }
+
+// x > lo ? x : lo, and so on: one instruction, and a NaN gives the bound.
+static val at_least(const vq_emit *e, val x, val lo) {
+  return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOGT, x, lo, ""), x, lo, "");
+}
+static val at_most(const vq_emit *e, val x, val hi) {
+  return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, x, hi, ""), x, hi, "");
+}
+
+val vq_quant_widen(const vq_emit *e, vq_dtype t, val x, LLVMTypeRef elem) {
+  bool is_signed = t != VQ_u8 && t != VQ_u4;
+  return LLVMBuildIntCast2(e->b, x, lanes_of(elem, x), is_signed, "");
+}
+
+// Bits of t + MAGIC: the integer nearest to t plus MAGIC_BITS.
+static val rounded_bits(const vq_emit *e, val t) {
+  return LLVMBuildBitCast(e->b, add(e, t, kf(t, MAGIC)), lanes_of(e->i32, t), "");
+}
+
+// ---- quantize, requantize ------------------------------------------------------
+
+// clamp(rne(t) + zero, lo, hi) as `to`; zero is i16 or NULL.
+static val to_code(const vq_emit *e, val t, val zero, int64_t lo, int64_t hi,
+                   vq_dtype to) {
+  LLVMTypeRef ints = lanes_of(e->i32, t), type = LLVMTypeOf(t);
+  val least = kf(t, (double)lo), most = kf(t, (double)hi);
+  val back = vq_ki_like(ints, -MAGIC_BITS);
+  if (zero) {
+    zero = LLVMBuildSExt(e->b, zero, ints, "");
+    val l = LLVMBuildSub(e->b, vq_ki_like(ints, lo), zero, "");
+    val h = LLVMBuildSub(e->b, vq_ki_like(ints, hi), zero, "");
+    least = LLVMBuildSIToFP(e->b, l, type, "");
+    most = LLVMBuildSIToFP(e->b, h, type, "");
+    back = LLVMBuildAdd(e->b, zero, back, "");
+  }
+  t = at_most(e, at_least(e, t, least), most);
+  val code = LLVMBuildAdd(e->b, rounded_bits(e, t), back, "");
+  return LLVMBuildIntCast2(e->b, code, lanes_of(vq_elt_storage(e, to), t), true, "");
+}
+
+static val emit_quantize(const vq_emit *e, const vq_op *op, val *in) {
+  const vq_attrs_quantize *a = VQ_ATTRS(op, quantize);
+  return to_code(e, mul(e, in[0], in[1]), op->n_in > 2 ? in[2] : NULL, a->lo,
+                 a->hi, op->out->type->dtype);
+}
+
+static val code_to_float(const vq_emit *e, val code) {
+  return LLVMBuildSIToFP(e->b, code, lanes_of(e->f32, code), "");
+}
+
+static val emit_requantize(const vq_emit *e, const vq_op *op, val *in) {
+  const vq_attrs_requantize *a = VQ_ATTRS(op, requantize);
+  val x = vq_quant_widen(e, vq_in(op, 0)->type->dtype, in[0], e->i32);
+  return to_code(e, mul(e, code_to_float(e, x), in[1]),
+                 op->n_in > 2 ? in[2] : NULL, a->lo, a->hi, op->out->type->dtype);
+}
+
+static val emit_dequantize(const vq_emit *e, const vq_op *op, val *in) {
+  val x = vq_quant_widen(e, vq_in(op, 0)->type->dtype, in[0], e->i32);
+  if (op->n_in > 2)
+    x = LLVMBuildSub(e->b, x, vq_quant_widen(e, VQ_i16, in[2], e->i32), "");
+  return mul(e, code_to_float(e, x), in[1]);
+}
+
+// ---- fake_quant ----------------------------------------------------------------
+
+// Half to even in binary64; what has no fraction stays.
+static val round_f64(const vq_emit *e, val x) {
+  LLVMTypeRef type = LLVMTypeOf(x);
+  val magic = kf(x, 6755399441055744.0);  // 1.5 * 2^52
+  val r = sub(e, add(e, x, magic), magic);
+  val a = vq_intrinsic(e, "llvm.fabs", &type, 1, &x, 1);
+  val small = LLVMBuildFCmp(e->b, LLVMRealOLT, a, kf(x, 2251799813685248.0), "");
+  return LLVMBuildSelect(e->b, small, r, x, "");
+}
+
+// In binary64 behind the division, where a zero point that is not an integer,
+// as calibration may have it, costs no second rounding.
+static val emit_fake_quant(const vq_emit *e, const vq_op *op, val *in) {
+  const vq_attrs_fake_quant *a = VQ_ATTRS(op, fake_quant);
+  LLVMTypeRef wide = lanes_of(LLVMDoubleTypeInContext(e->lc), in[0]);
+  val t = LLVMBuildFPExt(e->b, LLVMBuildFDiv(e->b, in[0], in[1], ""), wide, "");
+  val scale = LLVMBuildFPExt(e->b, in[1], wide, "");
+  val zero = LLVMBuildFPExt(e->b, in[2], wide, "");
+  t = at_least(e, t, sub(e, kf(t, (double)a->lo), zero));
+  t = at_most(e, t, sub(e, kf(t, (double)a->hi), zero));
+  t = sub(e, add(e, round_f64(e, t), zero), zero);
+  val y = LLVMBuildFPTrunc(e->b, mul(e, t, scale), LLVMTypeOf(in[0]), "");
+  val unknown = LLVMBuildFCmp(e->b, LLVMRealOEQ, in[1], kf(in[1], 0), "");
+  return LLVMBuildSelect(e->b, unknown, in[0], y, "");
+}
+
+// ---- piecewise -----------------------------------------------------------------
+
+// Table `k` of coefficients as memory of the module.
+static val table_of(const vq_emit *e, vq_str fn, const vq_piecewise *p) {
+  char name[64] = "vqk_piecewise.";
+  strncat(name, fn.p, fn.n < 32 ? fn.n : 32);
+  val g = LLVMGetNamedGlobal(e->mod, name), c[3 * VQ_PIECES];
+  if (g) return g;
+  for (unsigned i = 0; i < VQ_COUNT(c); i++)
+    c[i] = vq_kf32(e, p->c[i / VQ_PIECES][i % VQ_PIECES]);
+  val init = LLVMConstArray2(e->f32, c, VQ_COUNT(c));
+  g = LLVMAddGlobal(e->mod, LLVMTypeOf(init), name);
+  LLVMSetInitializer(g, init);
+  LLVMSetGlobalConstant(g, true);
+  LLVMSetLinkage(g, LLVMInternalLinkage);
+  LLVMSetAlignment(g, 64);
+  return g;
+}
+
+// Both halves of a table of 32 in registers, chosen among by one permutation.
+static val permute_table(const vq_emit *e, const float *c, val index) {
+  val half[2][16];
+  for (unsigned i = 0; i < 32; i++) half[i / 16][i % 16] = vq_kf32(e, c[i]);
+  val arg[] = {LLVMConstVector(half[0], 16), index, LLVMConstVector(half[1], 16)};
+  return vq_intrinsic(e, "llvm.x86.avx512.vpermi2var.ps.512", NULL, 0, arg, 3);
+}
+
+// table[index], lane by lane.
+static val look_up(const vq_emit *e, val table, val index) {
+  unsigned lanes = vq_lanes_of(LLVMTypeOf(index));
+  if (lanes == 1)
+    return vq_load(e, e->f32, vq_at(e, e->f32, table,
+                                    LLVMBuildZExt(e->b, index, e->i64, "")), 4);
+  LLVMTypeRef type = vq_vec_type(e->f32, lanes);
+  if (lanes == 8 && e->target->vector_bits >= 256) {
+    val all = LLVMConstBitCast(LLVMConstAllOnes(LLVMTypeOf(index)), type);
+    val arg[] = {LLVMConstNull(type), table, index, all,
+                 LLVMConstInt(e->i8, 4, false)};
+    return vq_intrinsic(e, "llvm.x86.avx2.gather.d.ps.256", NULL, 0, arg, 5);
+  }
+  val y = LLVMGetPoison(type);
+  for (unsigned i = 0; i < lanes; i++) {
+    val at = LLVMBuildExtractElement(e->b, index, vq_k64(e, i), "");
+    y = LLVMBuildInsertElement(e->b, y, look_up(e, table, at), vq_k64(e, i), "");
+  }
+  return y;
+}
+
+static val emit_piecewise(const vq_emit *e, const vq_op *op, val x) {
+  vq_str fn = VQ_ATTRS(op, piecewise)->fn;
+  vq_piecewise p;
+  if (!vq_piecewise_of(fn, &p)) VQ_BUG("piecewise without a table");
+  val t = add(e, mul(e, x, kf(x, (double)VQ_PIECE_MULT)), kf(x, (double)VQ_PIECE_ADD));
+  t = at_most(e, at_least(e, t, kf(x, 0)), kf(x, VQ_PIECES - 1));
+  val i = LLVMBuildFPToSI(e->b, t, lanes_of(e->i32, x), ""), c[3];
+  bool permute = e->target->vector_bits == 512 && vq_lanes_of(LLVMTypeOf(x)) == 16;
+  for (unsigned k = 0; k < 3; k++)
+    c[k] = permute ? permute_table(e, p.c[k], i)
+                   : look_up(e, vq_atk(e, e->f32, table_of(e, fn, &p), k * VQ_PIECES), i);
+  return add(e, c[0], mul(e, x, add(e, c[1], mul(e, x, c[2]))));
+}
+
+val vq_quant_emit(const vq_emit *e, const vq_op *op, val *in) {
+  switch (op->code) {
+    case VQ_OP_quantize: return emit_quantize(e, op, in);
+    case VQ_OP_requantize: return emit_requantize(e, op, in);
+    case VQ_OP_dequantize: return emit_dequantize(e, op, in);
+    case VQ_OP_fake_quant: return emit_fake_quant(e, op, in);
+    case VQ_OP_piecewise: return emit_piecewise(e, op, in[0]);
+    default: VQ_BUG("%s is no quantizer", vq_op_info(op->code)->name);
+  }
+}
+
+// ---- probabilities -------------------------------------------------------------
+
+// The low bits of r = d + MAGIC hold rne(d), so r << 23 is what must be added
+// to the exponent of 2^(d - rne(d)); the bits of MAGIC itself are shifted out.
+val vq_quant_exp2(const vq_emit *e, val d, double levels) {
+  LLVMTypeRef ints = lanes_of(e->i32, d);
+  d = at_least(e, d, kf(d, -30));
+  val r = add(e, d, kf(d, MAGIC));
+  val f = sub(e, d, sub(e, r, kf(d, MAGIC)));
+  val p = add(e, mul(e, f, kf(d, (double)VQ_EXP2_C3)), kf(d, (double)VQ_EXP2_C2));
+  p = add(e, mul(e, p, f), kf(d, (double)VQ_EXP2_C1));
+  p = add(e, mul(e, p, f), kf(d, (double)VQ_EXP2_C0));
+  val up = LLVMBuildShl(e->b, LLVMBuildBitCast(e->b, r, ints, ""),
+                        vq_ki_like(ints, 23), "");
+  p = LLVMBuildAdd(e->b, LLVMBuildBitCast(e->b, p, ints, ""), up, "");
+  p = LLVMBuildBitCast(e->b, p, LLVMTypeOf(d), "");
+  val code = rounded_bits(e, mul(e, p, kf(d, levels)));
+  return LLVMBuildSub(e->b, code, ki(code, MAGIC_BITS), "");
+}
+
+// ---- layer_norm ----------------------------------------------------------------
+
+void vq_quant_norm(const vq_emit *e, val sum, val square, int64_t n, float eps,
+                   val *mean, val *inv) {
+  LLVMTypeRef f64 = LLVMDoubleTypeInContext(e->lc);
+  val count = LLVMConstReal(f64, (double)n);
+  val var = LLVMBuildSub(e->b, vq_mulk(e, square, n), vq_mul(e, sum, sum), "");
+  var = LLVMBuildSIToFP(e->b, var, f64, "");
+  var = LLVMBuildFDiv(e->b, var, LLVMConstReal(f64, (double)n * (double)n), "");
+  var = LLVMBuildFAdd(e->b, var, LLVMConstReal(f64, (double)eps), "");
+  val root = vq_intrinsic(e, "llvm.sqrt", &f64, 1, &var, 1);
+  val one = LLVMConstReal(f64, 1);
+  *inv = LLVMBuildFPTrunc(e->b, LLVMBuildFDiv(e->b, one, root, ""), e->f32, "");
+  val s = LLVMBuildSIToFP(e->b, sum, f64, "");
+  *mean = LLVMBuildFPTrunc(e->b, LLVMBuildFDiv(e->b, s, count, ""), e->f32, "");
+}

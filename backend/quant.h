@@ -1,0 +1,26 @@
+// The arithmetic of codes on values held in registers, as
+// docs/integer-semantics.md states it: every operation rounded by itself, none
+// fused.
+#ifndef VQ_BACKEND_QUANT_H
+#define VQ_BACKEND_QUANT_H
+
+#include "emit.h"
+
+// The result of quantize, requantize, dequantize, fake_quant or piecewise;
+// operands have equal lanes (elt.h).
+LLVMValueRef vq_quant_emit(const vq_emit *e, const vq_op *op,
+                           LLVMValueRef *operands);
+
+// Codes of type `t` as i32 (or another integer type of `like`'s element).
+LLVMValueRef vq_quant_widen(const vq_emit *e, vq_dtype t, LLVMValueRef x,
+                            LLVMTypeRef elem);
+
+// What a layer_norm of codes computes once a row from the exact sums (i64) of
+// its n codes and of their squares: mean and 1 / sqrt(variance + eps), f32.
+void vq_quant_norm(const vq_emit *e, LLVMValueRef sum, LLVMValueRef square,
+                   int64_t n, float eps, LLVMValueRef *mean, LLVMValueRef *inv);
+
+// The code of probability 2^d: rne(f32(2^d * levels)) as i32; d <= 0 or NaN.
+LLVMValueRef vq_quant_exp2(const vq_emit *e, LLVMValueRef d, double levels);
+
+#endif
