@@ -47,7 +47,7 @@ static void add_tiles(names *s, const vq_layout *l, const vq_target *t) {
   vq_tiles_of(&tiles, l, t);
   for (unsigned k = 0; k < tiles.n; k++) {
     vq_strbuf name = {0};
-    vq_tile_symbol(&name, l->symbol, t, tiles.rows[k], tiles.vecs[k]);
+    vq_tile_symbol(&name, l->symbol, t, tiles.id[k]);
     add_name(s, &name);
   }
 }
@@ -57,7 +57,7 @@ static void add_tiles(names *s, const vq_layout *l, const vq_target *t) {
 static vq_member code_member(const vq_layout *l, const vq_target *target,
                              unsigned i, LLVMMemoryBufferRef object, vq_arena *arena) {
   vq_unit u = vq_unit_at(l, target, i);
-  names s = {VQ_NEW_N(arena, const char *, VQ_COUNT(((vq_tiles *)0)->rows)), 0,
+  names s = {VQ_NEW_N(arena, const char *, VQ_COUNT(((vq_tiles *)0)->id)), 0,
              arena};
   vq_strbuf name = {0};
   switch (u.kind) {

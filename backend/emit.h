@@ -13,19 +13,20 @@
 
 // One row of targets.def.
 typedef struct vq_target {
-  const char *name;      // "x86-64-v4"
+  const char *name;      // "avx512vnni"
   const char *cpu;       // LLVM CPU name
   const char *features;  // LLVM feature string
   unsigned vector_bits;  // preferred vector width: 128, 256, 512
   unsigned n_vector_reg;
-  bool fma;
+  bool fma, vnni;
   uint64_t requires;  // vitq_isa mask
 } vq_target;
 
 // A matrix product with register tiles (tile.h): m rows, handled in `parts`
-// parts, and n columns.
+// parts, and n columns; of floats or of codes.
 typedef struct vq_product {
   int64_t m, parts, n;
+  bool codes;
 } vq_product;
 
 // Facts about a kernel that must not depend on the variant. The kernel computes

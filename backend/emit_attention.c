@@ -80,8 +80,8 @@ static bool describe(const vq_func *kernel, attention *a) {
   a->m_pad = round_up(a->m, VQ_PANEL), a->e_pad = round_up(a->e, VQ_PANEL);
   a->n_block = (a->n + BLOCK_ROWS - 1) / BLOCK_ROWS;
   a->n_task = (a->n_block + TASK_BLOCKS - 1) / TASK_BLOCKS;
-  a->score = (vq_product){a->n, a->n_block, a->m_pad};
-  a->value = (vq_product){a->n, a->n_block, a->e};
+  a->score = (vq_product){a->n, a->n_block, a->m_pad, false};
+  a->value = (vq_product){a->n, a->n_block, a->e, false};
   return a->m > 0;
 }
 
@@ -293,7 +293,7 @@ static void soften_rows(const vq_emit *e, const attention *a) {
 }
 
 static unsigned group_width(const vq_emit *e, const vq_product *p) {
-  vq_tile_shape s = vq_tile_choose(e->target, p->m, p->n);
+  vq_tile_shape s = vq_tile_choose(e->target, p);
   return s.vecs * s.lanes;
 }
 

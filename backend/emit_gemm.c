@@ -1,4 +1,5 @@
-// linear and patch_embed with packed weights, and their elementwise epilogue.
+// linear and patch_embed with packed weights, of floats or of codes (u8 rows, i8
+// weights, sums of i32), and their elementwise epilogue.
 //
 // A task is a block of at most 14 rows, all columns; with few rows it is a
 // chunk of 128 columns as well. A range of tasks is walked column group by
@@ -6,7 +7,8 @@
 // while the rows of A pass by; rows are taken a few tasks at a time when A is
 // too large for the second-level cache. patch_embed, and a linear whose rows
 // come through a table (rows.h), first gather the rows of these tasks into
-// scratch, after which it is the same product.
+// scratch, after which it is the same product. So are rows of codes that are not
+// whole elements of four (tile.h).
 //
 // Without epilogue tiles write to the result. Otherwise, and where columns end
 // within a vector, they write to a small tile in scratch, from which a loop
@@ -30,7 +32,8 @@ typedef struct gemm {
   vq_rows rows;  // of A; patch_embed: rows.x is the picture
   const vq_value *w, *bias;
   vq_product product;
-  int64_t m, n, k;
+  vq_dtype x_type, y_type;
+  int64_t m, n, k;   // k: elements of four bytes
   int64_t patch[2];  // 0: linear
   bool gather;       // rows of A are copied to scratch first
   int64_t step;      // tasks for which that is done at a time
@@ -56,8 +59,10 @@ static bool describe(const vq_func *kernel, gemm *g) {
     return false;
   }
   g->w = vq_in(op, 1), g->bias = vq_in_opt(op, 2);
-  if (!vq_str_is(layout, "panel16") || g->w->type->dtype != VQ_f32 ||
-      !vq_chain_match(kernel, op, &g->chain) ||
+  g->x_type = vq_in(op, 0)->type->dtype, g->y_type = op->out->type->dtype;
+  bool codes = g->x_type == VQ_u8;
+  if (!vq_str_is(layout, codes ? "panel16x4" : "panel16") ||
+      (!codes && g->x_type != VQ_f32) || !vq_chain_match(kernel, op, &g->chain) ||
       !vq_rows_match(kernel, vq_in(op, 0), &g->rows))
     return false;
   for (unsigned i = 1; i < op->n_in; i++)
@@ -66,10 +71,10 @@ static bool describe(const vq_func *kernel, gemm *g) {
   g->row_blocks = (g->m + TASK_ROWS - 1) / TASK_ROWS;
   g->col_chunks = g->row_blocks >= 8 ? 1 : (g->n + TASK_COLS - 1) / TASK_COLS;
   if (g->k <= 0 || g->k > (4 << 20) / 4 / (TASK_ROWS + 1)) return false;
-  g->gather = g->patch[0] || g->rows.table;
+  g->gather = g->patch[0] || g->rows.table || (codes && g->rows.cols % 4);
   g->step = CACHE_BYTES / (TASK_ROWS * g->k * 4);
   if (g->col_chunks > 1 || g->step < 1) g->step = 1;
-  g->product = (vq_product){g->m, g->row_blocks, g->n};
+  g->product = (vq_product){g->m, g->row_blocks, g->n, codes};
   return true;
 }
 
@@ -93,7 +98,15 @@ static LLVMValueRef gathered(const vq_emit *e, const gemm *g) {
   return vq_at(e, e->f32, at, vq_mulk(e, nth, TASK_ROWS * g->k));
 }
 
-// Row `row` of the product, k values in (c, u, v) order, to `to`.
+static LLVMTypeRef x_elem(const vq_emit *e, const gemm *g) {
+  return vq_elt_storage(e, g->x_type);
+}
+
+static unsigned x_lanes(const vq_emit *e, const gemm *g) {
+  return e->target->vector_bits / vq_dtype_bits(g->x_type);
+}
+
+// Row `row` of the product, its values in (c, u, v) order, to `to`.
 static void gather_patch(const vq_emit *e, const gemm *g, LLVMValueRef row,
                        LLVMValueRef to) {
   const int64_t *d = g->rows.x->type->dim;  // n, c, h, w
@@ -103,17 +116,17 @@ static void gather_patch(const vq_emit *e, const gemm *g, LLVMValueRef row,
   LLVMValueRef y = vq_mulk(e, vq_divk(e, p, gw), ph * d[3]);
   LLVMValueRef at = vq_add(e, y, vq_mulk(e, vq_modk(e, p, gw), pw));
   at = vq_add(e, at, vq_mulk(e, n, d[1] * d[2] * d[3]));
-  LLVMValueRef from = vq_at(e, e->f32, vq_arg_ptr(e, g->rows.x), at);
-  unsigned lanes = g->shape.lanes;
+  LLVMTypeRef elem = x_elem(e, g);
+  LLVMValueRef from = vq_at(e, elem, vq_arg_ptr(e, g->rows.x), at);
   vq_loop c, u;
   vq_loop_range(e, &c, d[1], 1);
   vq_loop_range(e, &u, ph, 1);
   LLVMValueRef line = vq_add(e, vq_mulk(e, c.i, ph), u.i);
-  LLVMValueRef src = vq_at(e, e->f32, from,
+  LLVMValueRef src = vq_at(e, elem, from,
                            vq_add(e, vq_mulk(e, c.i, d[2] * d[3]),
                                   vq_mulk(e, u.i, d[3])));
-  LLVMValueRef dst = vq_at(e, e->f32, to, vq_mulk(e, line, pw));
-  vq_copy_run(e, e->f32, dst, src, pw, lanes);
+  LLVMValueRef dst = vq_at(e, elem, to, vq_mulk(e, line, pw));
+  vq_copy_run(e, elem, dst, src, pw, x_lanes(e, g));
   vq_loop_end(e, &u);
   vq_loop_end(e, &c);
 }
@@ -126,7 +139,7 @@ static unsigned valid(const gemm *g, unsigned j) {
 }
 
 static LLVMTypeRef vector(const vq_emit *e, const gemm *g) {
-  return vq_vec_type(e->f32, g->shape.lanes);
+  return vq_elt_type(e, g->y_type, g->shape.lanes);
 }
 
 // Bias of the group's columns, whole vectors; other lanes are zero.
@@ -137,7 +150,7 @@ static LLVMValueRef start_sums(const vq_emit *e, const gemm *g) {
   for (unsigned j = 0; j < g->vecs; j++) {
     LLVMValueRef v = LLVMConstNull(vector(e, g));
     if (g->bias)
-      v = vq_elt_load(e, VQ_f32, vq_arg_ptr(e, g->bias),
+      v = vq_elt_load(e, g->y_type, vq_arg_ptr(e, g->bias),
                       vq_addk(e, g->col, j * g->shape.lanes), g->shape.lanes,
                       valid(g, j));
     vq_store(e, v, vq_atk(e, vector(e, g), init, j), 4);
@@ -193,7 +206,7 @@ static void task_gather(const vq_emit *e, gemm *g) {
   if (g->patch[0])
     gather_patch(e, g, row, at);
   else
-    vq_rows_copy(e, &g->rows, row, at, g->shape.lanes);
+    vq_rows_copy(e, &g->rows, row, at, x_lanes(e, g));
   vq_loop_end(e, &l);
 }
 
@@ -221,7 +234,7 @@ static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
 vq_status emit_gemm(vq_emit *e) {
   gemm g;
   if (!describe(e->kernel, &g)) VQ_BUG("gemm does not take this kernel");
-  g.shape = vq_tile_choose(e->target, g.m, g.n);
+  g.shape = vq_tile_choose(e->target, &g.product);
   vq_loop l;
   vq_loop_begin(e, &l, e->begin, e->end, g.step, 0, NULL);
   g.first = l.i;

@@ -161,13 +161,14 @@ vq_status vq_emit_kernel(vq_llvm *l, const vq_layout *layout, uint32_t kernel,
 
 // ---- tiles -----------------------------------------------------------------------
 
-static void add_tile(void *user, unsigned rows, unsigned vecs) {
+static void add_tile(void *user, vq_tile_id id) {
   vq_tiles *s = user;
   for (unsigned i = 0; i < s->n; i++)
-    if (s->rows[i] == rows && s->vecs[i] == vecs) return;
-  assert(s->n < VQ_COUNT(s->rows));
-  s->rows[s->n] = rows;
-  s->vecs[s->n++] = vecs;
+    if (s->id[i].rows == id.rows && s->id[i].vecs == id.vecs &&
+        s->id[i].codes == id.codes)
+      return;
+  assert(s->n < VQ_COUNT(s->id));
+  s->id[s->n++] = id;
 }
 
 void vq_tiles_of(vq_tiles *s, const vq_layout *l, const vq_target *t) {
@@ -177,15 +178,15 @@ void vq_tiles_of(vq_tiles *s, const vq_layout *l, const vq_target *t) {
       vq_tile_shapes(t, &l->kernel[k].plan.product[i], add_tile, s);
 }
 
-static void emit_tile(vq_llvm *l, vq_emit *e, unsigned rows, unsigned vecs) {
+static void emit_tile(vq_llvm *l, vq_emit *e, vq_tile_id id) {
   vq_strbuf name = {0};
-  vq_tile_symbol(&name, e->model, e->target, rows, vecs);
+  vq_tile_symbol(&name, e->model, e->target, id);
   e->fn = new_function(l, vq_strbuf_z(&name), vq_tile_type(e), e->target);
   LLVMSetVisibility(e->fn, LLVMHiddenVisibility);
   vq_strbuf_release(&name);
   LLVMPositionBuilderAtEnd(e->b,
                            LLVMAppendBasicBlockInContext(l->lc, e->fn, "entry"));
-  vq_tile_body(e, rows, vecs);
+  vq_tile_body(e, id);
   LLVMBuildRetVoid(e->b);
 }
 
@@ -195,7 +196,7 @@ vq_status vq_emit_tiles(vq_llvm *l, const vq_layout *layout,
   vq_tiles s;
   vq_tiles_of(&s, layout, t);
   vq_emit e = start(l, layout, t, &temp);
-  for (unsigned i = 0; i < s.n; i++) emit_tile(l, &e, s.rows[i], s.vecs[i]);
+  for (unsigned i = 0; i < s.n; i++) emit_tile(l, &e, s.id[i]);
   LLVMDisposeBuilder(e.b);
   vq_arena_release(&temp);
   return vq_llvm_optimize(l, VQ_LOOPS_BLOCKED);

@@ -4,10 +4,11 @@
 
 #include "layout.h"
 #include "llvm.h"
+#include "tile.h"
 #include "vq/strbuf.h"
 
 // Appends the name of a kernel's function for `t`, unique among models with
-// different symbols: "fashion.gemm_m197n768k192_bias_gelu.x86_64_v4".
+// different symbols: "fashion.gemm_m197n768k192_bias_gelu.avx512vnni".
 void vq_kernel_symbol(vq_strbuf *s, const vq_layout *l, uint32_t kernel,
                       const vq_target *t);
 
@@ -16,10 +17,11 @@ void vq_kernel_symbol(vq_strbuf *s, const vq_layout *l, uint32_t kernel,
 VQ_NODISCARD vq_status vq_emit_kernel(vq_llvm *l, const vq_layout *layout,
                                       uint32_t kernel, const vq_target *t);
 
-// The shapes of the register tiles that the kernels call (tile.h), in the order
-// of their first use. Rows and vectors are at most 16 and 8.
+// The register tiles that the kernels call (tile.h), in the order of their first
+// use. Rows and vectors are at most 16 and 8, of floats and of codes.
 typedef struct vq_tiles {
-  unsigned rows[128], vecs[128], n;
+  vq_tile_id id[256];
+  unsigned n;
 } vq_tiles;
 void vq_tiles_of(vq_tiles *s, const vq_layout *l, const vq_target *t);
 

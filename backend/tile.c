@@ -1,4 +1,4 @@
-// The register tile of all float matrix products: rows x vectors of sums.
+// The register tile of all matrix products: rows x vectors of sums.
 //
 // One step of the sum loads `vecs` vectors of B, broadcasts one element of
 // each row of A and issues rows * vecs multiply-adds. With 14 x 2 on AVX-512
@@ -16,12 +16,18 @@
 #include "llvm.h"
 #include "loop.h"
 
-vq_tile_shape vq_tile_choose(const vq_target *t, int64_t m, int64_t n) {
-  unsigned max_acc = t->n_vector_reg == 32 ? 28 : 12;
+// Codes that are widened first need registers for that.
+static unsigned max_sums(const vq_target *t, bool codes) {
+  if (t->n_vector_reg == 32) return 28;
+  return codes ? 8 : 12;
+}
+
+vq_tile_shape vq_tile_choose(const vq_target *t, const vq_product *p) {
+  unsigned max_acc = max_sums(t, p->codes);
   vq_tile_shape s = {.lanes = vq_f32_lanes(t), .vecs = 2};
-  unsigned rows = m < max_acc / 2 ? (unsigned)m : max_acc / 2;
+  unsigned rows = p->m < max_acc / 2 ? (unsigned)p->m : max_acc / 2;
   while (s.vecs * 2 * rows <= max_acc && s.vecs * 2 * s.lanes <= 128 &&
-         s.vecs * s.lanes < n)
+         s.vecs * s.lanes < p->n)
     s.vecs *= 2;
   s.rows = max_acc / s.vecs;
   return s;
@@ -40,7 +46,7 @@ static division divide(int64_t rows, unsigned max) {
 }
 
 static unsigned max_rows(const vq_target *t, const vq_product *p) {
-  return vq_tile_choose(t, p->m, p->n).rows;
+  return vq_tile_choose(t, p).rows;
 }
 
 // A constant of parts of `small` + 1 rows, or of `small`.
@@ -122,19 +128,22 @@ static unsigned row_counts(const vq_target *t, const vq_product *p,
 
 void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
                     void *user) {
-  vq_tile_shape s = vq_tile_choose(t, p->m, p->n);
+  vq_tile_shape s = vq_tile_choose(t, p);
   unsigned rows[4], n = row_counts(t, p, rows), width = s.vecs * s.lanes;
   unsigned rest = (unsigned)(p->n % width);
   for (unsigned i = 0; i < n; i++) {
-    if (p->n >= width) add(user, rows[i], s.vecs);
-    if (rest) add(user, rows[i], (rest + s.lanes - 1) / s.lanes);
+    vq_tile_id id = {rows[i], s.vecs, p->codes};
+    if (p->n >= width) add(user, id);
+    id.vecs = (rest + s.lanes - 1) / s.lanes;
+    if (rest) add(user, id);
   }
 }
 
 void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
-                    unsigned rows, unsigned vecs) {
+                    vq_tile_id id) {
   size_t from = s->n;
-  vq_strbuf_printf(s, "%s_tile.%ux%u.%s", model, rows, vecs, t->name);
+  vq_strbuf_printf(s, "%s_tile%s.%ux%u.%s", model, id.codes ? "_u8" : "",
+                   id.rows, id.vecs, t->name);
   for (size_t i = from; i < s->n; i++)
     if (!isalnum((unsigned char)s->p[i]) && s->p[i] != '.') s->p[i] = '_';
 }
@@ -185,10 +194,10 @@ static void mark_params(vq_emit *e) {
 }
 
 // sum[0 .. n) += the product; a and b of this step in sum[n] and sum[n + 1].
-static void sum_loop(const vq_emit *e, unsigned rows, unsigned vecs,
-                     LLVMValueRef *sum) {
-  unsigned lanes = vq_f32_lanes(e->target), n = rows * vecs;
-  LLVMTypeRef type = vq_vec_type(e->f32, lanes);
+static void sum_loop(const vq_emit *e, vq_tile_id id, LLVMValueRef *sum) {
+  unsigned rows = id.rows, vecs = id.vecs, n = rows * vecs;
+  unsigned lanes = vq_f32_lanes(e->target);
+  LLVMTypeRef elem = id.codes ? e->i32 : e->f32, type = vq_vec_type(elem, lanes);
   LLVMValueRef lda[VQ_PANEL], panel[VQ_PANEL], b[VQ_PANEL];
   odd_multiples(e, LLVMGetParam(e->fn, LDA), rows, lda);
   odd_multiples(e, LLVMGetParam(e->fn, PANEL), vecs, panel);
@@ -200,8 +209,12 @@ static void sum_loop(const vq_emit *e, unsigned rows, unsigned vecs,
     b[j] = vq_load(e, type, vq_atk(e, e->f32, p, at % VQ_PANEL), 4);
   }
   for (unsigned r = 0; r < rows; r++) {
-    LLVMValueRef a = vq_load(e, e->f32, row_at(e, l.v[n], lda, r), 4);
+    LLVMValueRef a = vq_load(e, elem, row_at(e, l.v[n], lda, r), id.codes ? 1 : 4);
     a = vq_splat(e, a, lanes);
+    if (id.codes) {
+      vq_tile_add_codes(e, a, b, vecs, &l.v[r * vecs]);
+      continue;
+    }
     for (unsigned j = 0; j < vecs; j++)
       l.v[r * vecs + j] = vq_fma(e, a, b[j], l.v[r * vecs + j]);
   }
@@ -211,18 +224,18 @@ static void sum_loop(const vq_emit *e, unsigned rows, unsigned vecs,
   memcpy(sum, l.v, n * sizeof *sum);
 }
 
-void vq_tile_body(vq_emit *e, unsigned rows, unsigned vecs) {
-  unsigned n = rows * vecs;
-  LLVMTypeRef type = vq_vec_type(e->f32, vq_f32_lanes(e->target));
+void vq_tile_body(vq_emit *e, vq_tile_id id) {
+  unsigned vecs = id.vecs, n = id.rows * vecs;
+  LLVMTypeRef type = vq_vec_type(id.codes ? e->i32 : e->f32, vq_f32_lanes(e->target));
   LLVMValueRef sum[VQ_MAX_CARRY], init = LLVMGetParam(e->fn, INIT);
   LLVMValueRef c = LLVMGetParam(e->fn, C);
-  assert(n + 2 <= VQ_MAX_CARRY && rows <= VQ_PANEL && vecs <= VQ_PANEL);
+  assert(n + 2 <= VQ_MAX_CARRY && id.rows <= VQ_PANEL && vecs <= VQ_PANEL);
   mark_params(e);
   for (unsigned i = 0; i < n; i++)
     sum[i] = i < vecs ? vq_load(e, type, vq_atk(e, type, init, i), 4)
                       : sum[i - vecs];
   sum[n] = LLVMGetParam(e->fn, A), sum[n + 1] = LLVMGetParam(e->fn, B);
-  sum_loop(e, rows, vecs, sum);
+  sum_loop(e, id, sum);
   for (unsigned i = 0; i < n; i++) {
     vq_store(e, sum[i], vq_atk(e, type, c, i % vecs), 4);
     if (i % vecs == vecs - 1) c = vq_at(e, e->i8, c, LLVMGetParam(e->fn, LDC));
@@ -237,10 +250,9 @@ static LLVMValueRef panel_at(const vq_emit *e, const vq_tile *t) {
   return vq_at(e, e->f32, p, vq_modk(e, t->col, VQ_PANEL));
 }
 
-static void call(const vq_emit *e, unsigned rows, unsigned vecs,
-                 LLVMValueRef *arg) {
+static void call(const vq_emit *e, vq_tile_id id, LLVMValueRef *arg) {
   vq_strbuf name = {0};
-  vq_tile_symbol(&name, e->model, e->target, rows, vecs);
+  vq_tile_symbol(&name, e->model, e->target, id);
   LLVMValueRef fn = LLVMGetNamedFunction(e->mod, vq_strbuf_z(&name));
   if (!fn) {
     fn = LLVMAddFunction(e->mod, vq_strbuf_z(&name), vq_tile_type(e));
@@ -262,9 +274,9 @@ void vq_tile_call(const vq_emit *e, const vq_product *p, const vq_tile *t,
   for (unsigned i = 0; i + 1 < n; i++) {
     vq_if_begin(e, &f[i], LLVMBuildICmp(e->b, LLVMIntEQ, rows,
                                         vq_k64(e, count[i]), ""));
-    call(e, count[i], t->vecs, arg);
+    call(e, (vq_tile_id){count[i], t->vecs, p->codes}, arg);
     vq_if_else(e, &f[i]);
   }
-  call(e, count[n - 1], t->vecs, arg);
+  call(e, (vq_tile_id){count[n - 1], t->vecs, p->codes}, arg);
   for (unsigned i = n - 1; i-- > 0;) vq_if_end(e, &f[i]);
 }

@@ -1,9 +1,13 @@
-// The register tile of all float matrix products: rows x vectors of sums.
+// The register tile of all matrix products: rows x vectors of sums.
 //
-// B is packed in panels: element (i, c) of column c lies at
+// B of floats is packed in panels: element (i, c) of column c lies at
 // b[(c / 16) * k * 16 + i * 16 + c % 16]. Every element of the product is one
 // chain of multiply-adds in ascending i, whatever tile it falls into, so
 // results depend neither on tile shapes nor on how tasks are divided.
+//
+// A product of codes is u8 times i8 with sums of i32. Its elements, of four
+// bytes too, are four codes in succession: k counts those, and whatever fills
+// the last one of a row of A meets zeros in B.
 //
 // A tile is a function of its own, one for each shape and ISA variant. Lengths
 // and strides are its arguments, so the products of all kernels share it.
@@ -17,25 +21,35 @@
 #define VQ_TILE_FLOATS 512  // of the largest tile of any target
 #define VQ_TILE_COLS 128    // columns of the widest one
 
-// Largest tile of a target for products of `m` rows and `n` columns: `rows` x
-// `vecs` accumulators of `lanes` fit in registers beside the operands.
+// Largest tile of a target for a product: `rows` x `vecs` accumulators of `lanes`
+// fit in registers beside the operands.
 typedef struct vq_tile_shape {
   unsigned lanes, rows, vecs;
 } vq_tile_shape;
-vq_tile_shape vq_tile_choose(const vq_target *t, int64_t m, int64_t n);
+vq_tile_shape vq_tile_choose(const vq_target *t, const vq_product *p);
 
 // ---- the functions -------------------------------------------------------------
 
-// Calls `add` for each shape that product `p` needs.
-typedef void (*vq_tile_fn)(void *user, unsigned rows, unsigned vecs);
+// Which function.
+typedef struct vq_tile_id {
+  unsigned rows, vecs;
+  bool codes;
+} vq_tile_id;
+
+// Calls `add` for each that product `p` needs.
+typedef void (*vq_tile_fn)(void *user, vq_tile_id id);
 void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
                     void *user);
-// Appends the name: "fashion_tile.14x2.x86_64_v4" in a model called fashion.
+// Appends the name: "fashion_tile.14x2.avx512vnni" in a model called fashion,
+// "fashion_tile_u8.14x2.avx512vnni" for codes.
 void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
-                    unsigned rows, unsigned vecs);
+                    vq_tile_id id);
 LLVMTypeRef vq_tile_type(const vq_emit *e);
 // Builds e->fn, which is of that type.
-void vq_tile_body(vq_emit *e, unsigned rows, unsigned vecs);
+void vq_tile_body(vq_emit *e, vq_tile_id id);
+// sum[0 .. vecs) += four codes of one row, in every lane of a, times b.
+void vq_tile_add_codes(const vq_emit *e, LLVMValueRef a, LLVMValueRef const *b,
+                       unsigned vecs, LLVMValueRef *sum);
 
 // c[r * ldc + j] = init[j] + the product at row r and column col + j, for
 // `rows` rows and `vecs` vectors of columns; `vecs` * lanes divides `col`.

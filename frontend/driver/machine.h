@@ -37,7 +37,7 @@ void machine_close(machine *m);
 VQ_NODISCARD vq_status machine_run(machine *m, int64_t n, const float *in,
                                    float *out);
 
-// "x86-64-v4", or the name of the executor.
+// "avx512vnni", or the name of the executor.
 const char *machine_variant(const machine *m);
 
 #endif

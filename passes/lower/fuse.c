@@ -7,7 +7,8 @@
 // anchor the group grows along values with a single user as long as that user
 // is elementwise and keeps the shape; its other operands may be anything, since
 // nothing of the group but the last value is visible outside, so they cannot
-// depend on it. What is elementwise and left over then forms groups of its own
+// depend on it. A dequantize of such an operand comes along, so that a residual
+// is read as codes. What is elementwise and left over then forms groups of its own
 // the same way.
 #include "passes.h"
 #include "vq/rewrite.h"
@@ -23,14 +24,15 @@ typedef struct group {
 static bool is_anchor(const vq_op *op) {
   switch (op->code) {
     case VQ_OP_linear:
-      return vq_str_is(VQ_ATTRS(op, linear)->layout, "panel16");
+      return !vq_str_is(VQ_ATTRS(op, linear)->layout, "oi");
     case VQ_OP_patch_embed:
-      return vq_str_is(VQ_ATTRS(op, patch_embed)->layout, "panel16");
+      return !vq_str_is(VQ_ATTRS(op, patch_embed)->layout, "oi");
     case VQ_OP_softmax: {
       int64_t axis = VQ_ATTRS(op, softmax)->axis;
       return axis == -1 || axis == op->out->type->rank - 1;
     }
     case VQ_OP_attention:
+    case VQ_OP_attention_int:
     case VQ_OP_layer_norm:
       return true;
     default:
@@ -64,12 +66,34 @@ static vq_op *only_user(const vq_value *v) {
   return user;
 }
 
+static bool has(const group *g, const vq_op *op) {
+  for (unsigned i = 0; i < g->n; i++)
+    if (g->op[i] == op) return true;
+  return false;
+}
+
+// Moves a dequantize of codes that only `op` reads in front of it. Sums (i32)
+// stay with the kernel that computes them.
+static void take_codes(group *g, vq_op *op) {
+  for (unsigned i = 0; i < op->n_in; i++) {
+    const vq_value *v = vq_in(op, i);
+    vq_op *def = v->kind == VQ_VALUE_RESULT ? v->def : NULL;
+    if (!def || def->code != VQ_OP_dequantize || has(g, def) ||
+        only_user(v) != op || !same_shape(v->type, op->out->type) ||
+        !is_chainable(def) || vq_dtype_bits(vq_in(def, 0)->type->dtype) > 16)
+      continue;
+    vq_move_op(def, op);
+    g->op[g->n++] = def;
+  }
+}
+
 static void grow(group *g) {
-  while (g->n < MAX_GROUP) {
+  while (g->n + 3 <= MAX_GROUP) {
     const vq_value *v = g->op[g->n - 1]->out;
     vq_op *next = only_user(v);
     if (!next || !is_chainable(next) || !same_shape(v->type, next->out->type))
       return;
+    take_codes(g, next);
     g->op[g->n++] = next;
   }
 }
@@ -126,28 +150,49 @@ static int64_t rows_of(const vq_type *t) {
   return n;
 }
 
+// "_u8" for an anchor that reads codes.
+static const char *name_codes(const vq_op *op) {
+  switch (vq_in(op, 0)->type->dtype) {
+    case VQ_u8: return "_u8";
+    case VQ_i8: return "_i8";
+    case VQ_i16: return "_i16";
+    default: return "";
+  }
+}
+
+// Length of the sums of linear or patch_embed.
+static long long depth_of(const vq_op *op) {
+  const vq_type *x = vq_in(op, 0)->type;
+  if (op->code == VQ_OP_linear) return x->dim[x->rank - 1];
+  vq_ints patch = VQ_ATTRS(op, patch_embed)->patch;
+  return x->dim[1] * patch.p[0] * patch.p[1];
+}
+
 static void name_anchor(vq_strbuf *s, const vq_op *op) {
   const vq_type *t = op->out->type;
   long long rows = rows_of(t), cols = t->rank ? t->dim[t->rank - 1] : 1;
   switch (op->code) {
     case VQ_OP_linear:
     case VQ_OP_patch_embed:
-      vq_strbuf_printf(s, "%s_m%lldn%lldk%lld%s",
-                       op->code == VQ_OP_linear ? "gemm" : "patches", rows, cols,
-                       (long long)vq_in(op, 1)->type->dim[1],
+      vq_strbuf_printf(s, "%s%s_m%lldn%lldk%lld%s",
+                       op->code == VQ_OP_linear ? "gemm" : "patches",
+                       name_codes(op), rows, cols, depth_of(op),
                        op->n_in > 2 ? "_bias" : "");
       break;
-    case VQ_OP_attention: {
-      long long heads = VQ_ATTRS(op, attention)->heads;
-      vq_strbuf_printf(s, "attention_b%lldh%lldn%lldd%lld%s",
-                       (long long)t->dim[0], heads, (long long)t->dim[1],
+    case VQ_OP_attention:
+    case VQ_OP_attention_int: {
+      long long heads = op->code == VQ_OP_attention
+                            ? VQ_ATTRS(op, attention)->heads
+                            : VQ_ATTRS(op, attention_int)->heads;
+      vq_strbuf_printf(s, "attention%s_b%lldh%lldn%lldd%lld%s",
+                       name_codes(op), (long long)t->dim[0], heads, (long long)t->dim[1],
                        cols / heads, op->n_in > 3 ? "_bias" : "");
       break;
     }
     default:
-      vq_strbuf_printf(s, "%s_r%lldc%lld",
+      vq_strbuf_printf(s, "%s%s_r%lldc%lld",
                        op->code == VQ_OP_layer_norm ? "layernorm" : "softmax",
-                       rows, cols);
+                       name_codes(op), rows, cols);
   }
 }
 
@@ -170,7 +215,8 @@ static void name_group(vq_strbuf *s, const group *g) {
 // *status VQ_ERR after a diagnostic.
 static vq_op *fuse_at(vq_op *op, vq_pass_ctx *pc, vq_status *status) {
   group g = {.n = 0};
-  if (op->code == VQ_OP_attention) take_slices(&g, op);
+  if (op->code == VQ_OP_attention || op->code == VQ_OP_attention_int)
+    take_slices(&g, op);
   if (op->code == VQ_OP_linear || op->code == VQ_OP_layer_norm)
     take_rows(&g, op);
   g.anchor = g.n;

@@ -9,7 +9,10 @@
 #include "vq/rewrite.h"
 #include "vq/strbuf.h"
 
-static const vq_str panel16 = {"panel16", 7};
+// Codes are taken four at a time.
+static vq_str layout_of(const vq_value *w) {
+  return w->type->dtype == VQ_f32 ? VQ_LIT("panel16") : VQ_LIT("panel16x4");
+}
 
 static vq_value *evaluate(vq_op *op, vq_const *w, vq_str name,
                           vq_pass_ctx *pc) {
@@ -26,11 +29,12 @@ static vq_value *evaluate(vq_op *op, vq_const *w, vq_str name,
 
 static vq_value *pack(vq_builder *b, vq_const *w, vq_pass_ctx *pc) {
   vq_strbuf text = {0};
-  vq_strbuf_printf(&text, "%.*s.panel16", VQ_FMT(w->value.name));
+  vq_str layout = layout_of(&w->value);
+  vq_strbuf_printf(&text, "%.*s.%.*s", VQ_FMT(w->value.name), VQ_FMT(layout));
   vq_str name = vq_intern(pc->ctx, vq_strbuf_view(&text));
   vq_strbuf_release(&text);
   vq_attrs_pack_weight attrs = vq_default_pack_weight();
-  attrs.layout = panel16;
+  attrs.layout = layout;
   vq_value *in = &w->value;
   bool known = w->init != VQ_INIT_MISSING;
   vq_value *packed = vq_build1(b, VQ_OP_pack_weight, &in, 1, &attrs,
@@ -43,11 +47,11 @@ static vq_value *rebuild(vq_builder *b, const vq_op *op, vq_value *packed) {
   vq_value *in[3] = {vq_in(op, 0), packed, vq_in_opt(op, 2)};
   if (op->code == VQ_OP_linear) {
     vq_attrs_linear a = *VQ_ATTRS(op, linear);
-    a.layout = panel16, a.out = vq_in(op, 1)->type->dim[0];
+    a.layout = layout_of(packed), a.out = vq_in(op, 1)->type->dim[0];
     return vq_build1(b, op->code, in, op->n_in, &a, VQ_LIT(""));
   }
   vq_attrs_patch_embed a = *VQ_ATTRS(op, patch_embed);
-  a.layout = panel16, a.out = vq_in(op, 1)->type->dim[0];
+  a.layout = layout_of(packed), a.out = vq_in(op, 1)->type->dim[0];
   return vq_build1(b, op->code, in, op->n_in, &a, VQ_LIT(""));
 }
 

@@ -101,7 +101,7 @@ int main(int argc, char **argv) {
   int wide = __builtin_cpu_supports("avx512f");
   for (uint32_t i = m->n_variant; i-- > 0;)
     if (argc > 2 ? !strcmp(m->variant[i].name, argv[2])
-                 : (m->variant[i].requires & VITQ_ISA_X86_64_V4) == 0 || wide)
+                 : (m->variant[i].requires & ~vitq_cpu_isa()) == 0)
       v = &m->variant[i];
   if (!v) return 2;
   memory mem = {zeroed(m->arena_bytes), buffers(m->n_input, m->input, m->batch),

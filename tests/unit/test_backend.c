@@ -94,7 +94,7 @@ static const struct form {
   vq_emit_kind kind;
   const char *starts, *holds;
 } forms[] = {
-    {VQ_EMIT_LLVM, "; ModuleID = 'chain'", "@chain.matmul_3x5.x86_64_v4"},
+    {VQ_EMIT_LLVM, "; ModuleID = 'chain'", "@chain.matmul_3x5.avx512vnni"},
     {VQ_EMIT_BC, "BC", ""},
     {VQ_EMIT_ASM, "\t.text", "chain.matmul_3x5.x86_64_v3"},
     {VQ_EMIT_OBJ, "\177ELF", ""},

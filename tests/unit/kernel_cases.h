@@ -1,0 +1,227 @@
+// Helpers of the tests of kernels: one module that holds all cases as text, every
+// variant that runs here, any division into tasks.
+#ifndef VQ_TEST_KERNEL_CASES_H
+#define VQ_TEST_KERNEL_CASES_H
+
+#include <check.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "vitq.h"
+#include "vq/backend.h"
+#include "vq/eval.h"
+#include "vq/pass.h"
+#include "vq/strbuf.h"
+#include "vq/text.h"
+
+#define MAX_CASE 64
+
+// One @main that holds all cases: its arguments, its body, its results.
+typedef struct text {
+  vq_strbuf constants, arg, body, type, result;
+  unsigned n_arg, n_case;
+} text;
+
+static vq_ctx *ctx;
+static vq_diag diag;
+static vq_strbuf messages;
+static char dir[64];
+
+#define OK(call) \
+  ck_assert_msg((call) == VQ_OK, "%s: %s", #call, vq_strbuf_z(&messages))
+
+static inline void setup(void) {
+  ctx = vq_ctx_create();
+  vq_diag_init(&diag, ctx, vq_sink_strbuf, &messages);
+  strcpy(dir, "/tmp/test_kernels.XXXXXX");
+  ck_assert_ptr_nonnull(mkdtemp(dir));
+}
+
+static inline void teardown(void) {
+  rmdir(dir);
+  vq_ctx_destroy(ctx);
+  vq_strbuf_release(&messages);
+}
+
+// ---- text of cases -----------------------------------------------------------
+
+static inline unsigned arg(text *t, const char *shape) {
+  vq_strbuf_printf(&t->arg, "%s%%a%u: tensor<%s>", t->n_arg ? ", " : "",
+                   t->n_arg, shape);
+  return t->n_arg++;
+}
+
+static inline const char *shape(const char *fmt, ...) VQ_PRINTF(1, 2);
+static inline const char *shape(const char *fmt, ...) {
+  static char s[8][64];
+  static unsigned at;
+  va_list ap;
+  va_start(ap, fmt);
+  at = (at + 1) % 8;
+  vsnprintf(s[at], sizeof *s, fmt, ap);
+  va_end(ap);
+  return s[at];
+}
+
+// %v<case> is the case's result.
+static inline void result(text *t, const char *type) {
+  vq_strbuf_printf(&t->type, "%stensor<%s>", t->n_case ? ", " : "", type);
+  vq_strbuf_printf(&t->result, "%s%%v%u", t->n_case ? ", " : "", t->n_case);
+  t->n_case++;
+}
+
+// ---- running -----------------------------------------------------------------
+
+static inline void *aligned(int64_t bytes) {
+  void *p = NULL;
+  ck_assert_int_eq(posix_memalign(&p, 64, (size_t)bytes + 64), 0);
+  return memset(p, 0x5a, (size_t)bytes + 64);
+}
+
+// Floats in [-1, 1), all codes of 16 bits or less, sums (i32) of 20 bits.
+static inline void fill(const vq_tensor *t, uint32_t *seed) {
+  vq_dtype type = t->type->dtype;
+  unsigned bits = vq_dtype_bits(type) > 16 ? 20 : vq_dtype_bits(type);
+  for (int64_t i = 0; i < vq_type_count(t->type); i++) {
+    *seed = *seed * 1664525u + 1013904223u;
+    if (type == VQ_f32)
+      vq_store_f64(type, t->data, i, (int32_t)*seed / 2147483648.0);
+    else
+      vq_store_i64(type, t->data, i, (int32_t)*seed >> (32 - bits));
+  }
+}
+
+// Against the largest element; 0: equal.
+static double tolerance = 1e-5;
+
+static inline void compare(const vq_tensor *want, const void *got, const char *what) {
+  double most = 0, error = 0;
+  for (int64_t i = 0; i < vq_type_count(want->type); i++) {
+    double a = vq_load_f64(want->type->dtype, want->data, i);
+    double b = vq_load_f64(want->type->dtype, got, i);
+    most = fmax(most, fabs(a));
+    ck_assert_msg(tolerance > 0 || a == b,
+                  "%s: element %lld is %.9g, expected %.9g", what, (long long)i, b, a);
+    ck_assert_msg(!isnan(b), "%s: element %lld is not a number", what,
+                  (long long)i);
+    error = fmax(error, fabs(a - b));
+  }
+  ck_assert_msg(error <= tolerance * most, "%s: error %g of %g", what, error, most);
+}
+
+// Runs one step whole and in pieces of 1, 2, 3, ... tasks.
+static inline void run_step(const vitq_model *m, const vitq_step *s,
+                     const vq_tensor *in, const vq_tensor *want) {
+  const vitq_kernel *k = &m->kernel[s->kernel];
+  vitq_kernel_fn fn = m->variant[0].fn[s->kernel];
+  void *at[16], *scratch = aligned(k->scratch_bytes);
+  const vq_tensor *y = &want[s->arg[0].offset];
+  int64_t bytes = vq_type_bytes(y->type);
+  char *out[2] = {aligned(bytes), aligned(bytes)};
+  ck_assert_uint_le(s->n_arg, VQ_COUNT(at));
+  ck_assert_uint_eq(s->arg[0].space, VITQ_SPACE_OUTPUT);
+  for (unsigned i = 1; i < s->n_arg; i++) {
+    if (s->arg[i].space == VITQ_SPACE_CONST) {
+      at[i] = (char *)(uintptr_t)m->constants + s->arg[i].offset;
+      continue;
+    }
+    ck_assert_uint_eq(s->arg[i].space, VITQ_SPACE_INPUT);
+    at[i] = in[s->arg[i].offset].data;
+  }
+  at[0] = out[0];
+  fn(at, 0, k->n_task, scratch);
+  compare(y, out[0], k->name);
+  at[0] = out[1];
+  for (int64_t b = 0, n = 1; b < k->n_task; b += n, n = n % 3 + 1)
+    fn(at, b, b + n < k->n_task ? b + n : k->n_task, scratch);
+  // Also the 64 bytes behind the result, which must be untouched.
+  ck_assert_msg(memcmp(out[0], out[1], (size_t)bytes + 64) == 0,
+                "%s depends on the division into tasks", k->name);
+  for (int i = 0; i < 64; i++) ck_assert_int_eq(out[0][bytes + i], 0x5a);
+  free(out[0]), free(out[1]), free(scratch);
+}
+
+static inline void run_variant(const vq_module *m, const char *cpu,
+                        const vq_tensor *in, const vq_tensor *want) {
+  char path[96];
+  snprintf(path, sizeof path, "%s/model.so", dir);
+  vq_backend_options opt = {.cpu = cpu, .runtime_lib = TEST_RUNTIME_LIB};
+  OK(vq_backend_emit(m, VQ_EMIT_SO, path, &opt, &diag));
+  vitq_handle *h = NULL;
+  ck_assert_msg(vitq_open(path, &h) == VITQ_OK, "%s", vitq_last_error());
+  const vitq_model *model = vitq_describe(h);
+  ck_assert_str_eq(model->variant[0].name, cpu);
+  for (unsigned i = 0; i < model->n_step; i++)
+    run_step(model, &model->step[i], in, want);
+  vitq_close(h);
+  unlink(path);
+}
+
+static inline vq_tensor *tensors(unsigned n, const vq_type *const *type) {
+  vq_tensor *t = calloc(n, sizeof *t);
+  for (unsigned i = 0; i < n; i++)
+    t[i] = (vq_tensor){type[i], aligned(vq_type_bytes(type[i]))};
+  return t;
+}
+
+static inline void release(vq_tensor *t, unsigned n) {
+  for (unsigned i = 0; i < n; i++) free(t[i].data);
+  free(t);
+}
+
+static inline vq_module *parse(text *t, vq_strbuf *source) {
+  vq_module *m = NULL;
+  vq_strbuf_printf(source, "vq 1\n%sfunc @main(%s) -> (%s) {\n%s  return %s\n}\n",
+                   vq_strbuf_z(&t->constants), vq_strbuf_z(&t->arg), vq_strbuf_z(&t->type),
+                   vq_strbuf_z(&t->body), vq_strbuf_z(&t->result));
+  OK(vq_parse(ctx, vq_strbuf_view(source), "cases.vq", &diag, &m));
+  vq_strbuf_release(&t->constants);
+  vq_strbuf_release(&t->arg), vq_strbuf_release(&t->body);
+  vq_strbuf_release(&t->type), vq_strbuf_release(&t->result);
+  return m;
+}
+
+static inline void check_cases(text *t) {
+  vq_strbuf source = {0};
+  vq_module *m = parse(t, &source);
+  vq_func *f = vq_module_func(m, VQ_LIT("main"));
+  unsigned n_in = f->n_arg, n_out = f->n_result;
+  const vq_type **type = calloc(n_in, sizeof *type);
+  for (unsigned i = 0; i < n_in; i++) type[i] = f->arg[i].type;
+  vq_tensor *in = tensors(n_in, type), *want = tensors(n_out, f->result);
+  uint32_t seed = 1;
+  for (unsigned i = 0; i < n_in; i++) fill(&in[i], &seed);
+  OK(vq_eval_func(f, in, want, &diag, NULL, NULL));
+  vq_pipeline *p = NULL;
+  OK(vq_pipeline_parse(ctx, VQ_LIT("pack,fuse,outline,plan-memory"), &diag, &p));
+  vq_instrument ins = {.verify_each = true};
+  OK(vq_pipeline_run(p, m, &diag, &ins, NULL, NULL));
+  vq_pipeline_destroy(p);
+  unsigned n_target;
+  const vq_target_info *target = vq_target_list(&n_target);
+  for (unsigned i = 0; i < n_target; i++)
+    if (vq_target_runs_here(target[i].requires))
+      run_variant(m, target[i].name, in, want);
+  release(in, n_in), release(want, n_out);
+  free(type);
+  vq_module_destroy(m);
+  vq_strbuf_release(&source);
+}
+
+static inline int run_kernel_tests(TCase *c, const char *name) {
+  Suite *s = suite_create(name);
+  tcase_set_timeout(c, 0);
+  tcase_add_checked_fixture(c, setup, teardown);
+  suite_add_tcase(s, c);
+  SRunner *r = srunner_create(s);
+  srunner_set_fork_status(r, CK_NOFORK);
+  srunner_run_all(r, CK_NORMAL);
+  int failed = srunner_ntests_failed(r);
+  srunner_free(r);
+  return failed != 0;
+}
+
+#endif

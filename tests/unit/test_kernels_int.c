@@ -1,0 +1,195 @@
+// The specialised emitters of codes against the interpreter, for equality: sizes
+// around every vector and tile boundary, every variant that runs here, any
+// division into tasks.
+#include "kernel_cases.h"
+
+// A constant of n numbers of about `size`; returns its number.
+static unsigned numbers(text *t, int n, double size) {
+  static unsigned at;
+  vq_strbuf_printf(&t->constants, "const @n%u : tensor<%d, f32> = random<seed = %u, std = %g>\n",
+                   at, n, at, size);
+  return at++;
+}
+
+// Weights of n rows as a constant, which the pass pack lays out.
+static void weights(text *t, int n, int k) {
+  vq_strbuf_printf(&t->constants, "const @w%u : tensor<%dx%d, i8> = random<seed = %u, std = 60>\n",
+                   t->n_case, n, k, t->n_case);
+}
+
+enum epilogue { SUMS, REQUANTIZE, FLOATS, GELU, RESIDUAL, N_EPILOGUE };
+
+// The name of the sums: those without epilogue are the result.
+static char name_of(enum epilogue what) { return what == SUMS ? 'v' : 'g'; }
+
+// Ops behind %g<case>, sums of the given shape whose size is about `most`.
+static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
+                         double most) {
+  unsigned c = t->n_case, s = numbers(t, n, 3 / most);
+  vq_strbuf *b = &t->body;
+  switch (what) {
+    case SUMS:
+      result(t, shape("%s, i32", dims));
+      return;
+    case REQUANTIZE:
+      vq_strbuf_printf(b, "  %%v%u = requantize %%g%u, @n%u, %%a%u {to = \"u8\", lo = 0,"
+                       " hi = 255} : tensor<%s, u8>\n", c, c, numbers(t, n, 200 / most),
+                       arg(t, shape("%d, i16", n)), dims);
+      result(t, shape("%s, u8", dims));
+      return;
+    case FLOATS: case GELU: case RESIDUAL: case N_EPILOGUE:
+      break;
+  }
+  vq_strbuf_printf(b, "  %%d%u = dequantize %%g%u, @n%u : tensor<%s, f32>\n", c, c, s, dims);
+  if (what == GELU)
+    vq_strbuf_printf(b, "  %%e%u = piecewise %%d%u {fn = \"gelu\"} : tensor<%s, f32>\n"
+                     "  %%v%u = quantize %%e%u, @n%u {to = \"u8\", lo = 0, hi = 255} :"
+                     " tensor<%s, u8>\n", c, c, dims, c, c, numbers(t, n, 80), dims);
+  else if (what == RESIDUAL)
+    vq_strbuf_printf(b, "  %%r%u = dequantize %%a%u, @n%u : tensor<%s, f32>\n"
+                     "  %%e%u = add %%d%u, %%r%u : tensor<%s, f32>\n"
+                     "  %%v%u = quantize %%e%u, @n%u {to = \"i16\", lo = -32768,"
+                     " hi = 32767} : tensor<%s, i16>\n",
+                     c, arg(t, shape("%s, i16", dims)), numbers(t, n, 1e-4), dims, c, c, c,
+                     dims, c, c, numbers(t, n, 9000), dims);
+  else
+    vq_strbuf_printf(b, "  %%v%u = add %%d%u, %%d%u : tensor<%s, f32>\n", c, c, c, dims);
+  result(t, shape("%s, %s", dims, what == GELU ? "u8" : what == RESIDUAL ? "i16" : "f32"));
+}
+
+static void add_gemm(text *t, int m, int n, int k, bool bias, enum epilogue what) {
+  unsigned x = arg(t, shape("%dx%d, u8", m, k));
+  weights(t, n, k);
+  const char *dims = shape("%dx%d", m, n);
+  vq_strbuf b = {0};
+  if (bias) vq_strbuf_printf(&b, ", %%a%u", arg(t, shape("%d, i32", n)));
+  unsigned c = t->n_case;
+  vq_strbuf_printf(&t->body,
+                   "  %%%c%u = linear %%a%u, @w%u%s : tensor<%s, i32>\n", name_of(what), c,
+                   x, c, vq_strbuf_z(&b), dims);
+  vq_strbuf_release(&b);
+  add_epilogue(t, what, dims, n, 40 * sqrt(k) * 128);
+}
+
+// Every product is as large as it gets, with one sign.
+static void add_extreme(text *t, int k, int weight) {
+  unsigned c = t->n_case;
+  vq_strbuf_printf(&t->constants,
+                   "const @x%u : tensor<3x%d, u8> = fill<255>\n"
+                   "const @w%u : tensor<2x%dx16x4, i8> = fill<%d>\n",
+                   c, k, c, k / 4, weight);
+  vq_strbuf_printf(&t->body,
+                   "  %%v%u = linear @x%u, @w%u {layout = \"panel16x4\", out = 32} :"
+                   " tensor<3x32, i32>\n", c, c, c);
+  add_epilogue(t, SUMS, "3x32", 32, 1);
+}
+
+static void add_patches(text *t, int batch, int h, int w, int ph, int pw, int o) {
+  int k = 3 * ph * pw;
+  const char *dims = shape("%dx%dx%d", batch, h / ph * (w / pw), o);
+  unsigned x = arg(t, shape("%dx3x%dx%d, u8", batch, h, w)), c = t->n_case;
+  weights(t, o, k);
+  vq_strbuf_printf(&t->body,
+                   "  %%g%u = patch_embed %%a%u, @w%u {patch = [%d, %d]} :"
+                   " tensor<%s, i32>\n", c, x, c, ph, pw, dims);
+  add_epilogue(t, FLOATS, dims, o, 40 * sqrt(k) * 128);
+}
+
+// gamma and beta, and codes for the next product.
+static void add_norm(text *t, int rows, int cols, const char *from) {
+  unsigned c = t->n_case, x = 0;
+  if (!from) x = arg(t, shape("%dx%d, i16", rows, cols));
+  const char *of = from ? from : shape("%%a%u", x);
+  vq_strbuf_printf(&t->body,
+                   "  %%g%u = layer_norm %s, %%a%u, %%a%u {eps = 20} : tensor<%dx%d, f32>\n"
+                   "  %%v%u = quantize %%g%u, @n%u, %%a%u {to = \"u8\", lo = 0, hi = 255} :"
+                   " tensor<%dx%d, u8>\n",
+                   c, of, arg(t, shape("%d, f32", cols)), arg(t, shape("%d, f32", cols)),
+                   rows, cols, c, c, numbers(t, 1, 40), arg(t, "1, i16"), rows, cols);
+  result(t, shape("%dx%d, u8", rows, cols));
+}
+
+// Rows through a table: `pieces` runs of `piece` elements of x make a row; with
+// pad, every seventh run is `value`.
+static unsigned add_table(text *t, const char *type, int groups, int rows, int pieces,
+                          int piece, bool pad, int value) {
+  unsigned c = t->n_case, x = arg(t, shape("%dx5x%d, %s", groups, piece, type));
+  int n = rows * pieces, cols = pieces * piece;
+  vq_strbuf_printf(&t->constants, "const @t%u : tensor<%d, i32> = dense<[", c, n);
+  for (int i = 0; i < n; i++)
+    vq_strbuf_printf(&t->constants, "%s%d", i ? ", " : "",
+                     pad && i % 7 == 3 ? -1 : i * 3 % 5);
+  vq_strbuf_printf(&t->constants, "]>\n");
+  vq_strbuf_printf(&t->body,
+                   "  %%t%u = gather_rows %%a%u, @t%u {groups = %d%s} : tensor<%dx%d, %s>\n"
+                   "  %%s%u = reshape %%t%u {shape = [%d, %d]} : tensor<%dx%d, %s>\n",
+                   c, x, c, groups, pad ? shape(", pad = true, value = %d", value) : "",
+                   groups * n, piece, type, c, c, groups * rows, cols, groups * rows, cols,
+                   type);
+  return c;
+}
+
+static void add_table_gemm(text *t, int groups, int rows, int pieces, int piece, bool pad) {
+  int k = pieces * piece;
+  unsigned c = add_table(t, "u8", groups, rows, pieces, piece, pad, 131);
+  const char *dims = shape("%dx37", groups * rows);
+  weights(t, 37, k);
+  vq_strbuf_printf(&t->body, "  %%g%u = linear %%s%u, @w%u : tensor<%s, i32>\n", c, c, c,
+                   dims);
+  add_epilogue(t, REQUANTIZE, dims, 37, 40 * sqrt(k) * 128);
+}
+
+START_TEST(gemm) {
+  // rows, columns, depth: around 1, 4, 8, 14, 16, 32 and 128 in each.
+  static const int size[][3] = {
+      {1, 1, 1},   {1, 67, 33},  {1, 300, 5},  {2, 17, 7},   {3, 129, 4},
+      {5, 33, 16}, {7, 32, 3},   {13, 31, 8},  {14, 16, 2},  {15, 48, 13},
+      {29, 15, 1}, {31, 64, 17}, {67, 40, 67}, {113, 65, 12}, {197, 8, 6}};
+  text t = {.n_arg = 0};
+  for (unsigned i = 0; i < VQ_COUNT(size); i++)
+    add_gemm(&t, size[i][0], size[i][1], size[i][2], i % 2, (enum epilogue)(i % N_EPILOGUE));
+  for (unsigned i = 0; i < N_EPILOGUE; i++)
+    add_gemm(&t, 33, 37, 11, true, (enum epilogue)i);
+  add_extreme(&t, 3072, -128);
+  add_extreme(&t, 3072, 127);
+  add_patches(&t, 2, 32, 24, 8, 4, 33);
+  add_patches(&t, 1, 15, 21, 5, 7, 16);
+  check_cases(&t);
+}
+END_TEST
+
+START_TEST(norm) {
+  static const int size[][2] = {{1, 1}, {9, 7}, {17, 16}, {8, 33}, {3, 67}, {5, 192}};
+  text t = {.n_arg = 0};
+  for (unsigned i = 0; i < VQ_COUNT(size); i++)
+    add_norm(&t, size[i][0], size[i][1], NULL);
+  check_cases(&t);
+}
+END_TEST
+
+START_TEST(tables) {
+  static const int size[][4] = {
+      {1, 5, 1, 36}, {1, 2, 3, 8}, {2, 14, 1, 16}, {3, 4, 4, 4}, {19, 6, 2, 20}};
+  text t = {.n_arg = 0};
+  for (unsigned i = 0; i < VQ_COUNT(size); i++)
+    for (unsigned k = 0; k < 4; k++) {
+      const int *s = size[i];
+      if (k & 1) {
+        add_table_gemm(&t, s[0], s[1], s[2], s[3], k & 2);
+        continue;
+      }
+      unsigned c = add_table(&t, "i16", s[0], s[1], s[2], s[3], k & 2, -300);
+      add_norm(&t, s[0] * s[1], s[2] * s[3], shape("%%s%u", c));
+    }
+  check_cases(&t);
+}
+END_TEST
+
+int main(void) {
+  TCase *c = tcase_create("kernels of codes");
+  tolerance = 0;
+  tcase_add_test(c, gemm);
+  tcase_add_test(c, norm);
+  tcase_add_test(c, tables);
+  return run_kernel_tests(c, "kernels of codes");
+}
