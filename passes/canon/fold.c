@@ -3,7 +3,7 @@
 // A pure op whose operands are all constants is evaluated by the interpreter,
 // so folding cannot disagree with it. The result is a constant named after the
 // value. Ops that yield an operand unchanged are dropped, and chains of
-// reshapes or of transposes become one op; see identity.c for what is exact.
+// reshapes, of transposes or of slices become one op; see identity.c for what is exact.
 //
 // Evaluation is capped: a few lines of input can ask for any amount of work. An
 // op beyond the cap stays as it is, with a warning.

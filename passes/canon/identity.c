@@ -94,10 +94,28 @@ vq_value *vq_identity_of(const vq_op *op) {
 
 // ---- pairs --------------------------------------------------------------------
 
+static vq_op *merged_slices(const vq_op *op, const vq_op *first,
+                            vq_builder *b) {
+  const vq_attrs_slice *outer = VQ_ATTRS(op, slice);
+  const vq_attrs_slice *inner = VQ_ATTRS(first, slice);
+  vq_value *x = vq_in(first, 0);
+  int64_t begin[VQ_MAX_RANK], step[VQ_MAX_RANK];
+  unsigned n = outer->begin.n;
+  for (unsigned k = 0; k < n; k++) {
+    int64_t s = inner->step.n ? inner->step.p[k] : 1;
+    begin[k] = inner->begin.p[k] + s * outer->begin.p[k];
+    step[k] = s * (outer->step.n ? outer->step.p[k] : 1);
+  }
+  vq_attrs_slice at = {.begin = {begin, n}, .size = outer->size};
+  if (inner->step.n || outer->step.n) at.step = (vq_ints){step, n};
+  return vq_build(b, VQ_OP_slice, &x, 1, &at, (vq_str){NULL, 0});
+}
+
 static vq_op *merged(vq_op *op, vq_op *first, vq_builder *b) {
   vq_value *x = vq_in(first, 0);
   if (op->code == VQ_OP_reshape)
     return vq_build(b, VQ_OP_reshape, &x, 1, op->attrs, (vq_str){NULL, 0});
+  if (op->code == VQ_OP_slice) return merged_slices(op, first, b);
   vq_ints outer = VQ_ATTRS(op, transpose)->perm;
   vq_ints inner = VQ_ATTRS(first, transpose)->perm;
   int64_t perm[VQ_MAX_RANK];
@@ -109,7 +127,9 @@ static vq_op *merged(vq_op *op, vq_op *first, vq_builder *b) {
 
 bool vq_identity_merge(vq_op *op, vq_diag *diag, vq_op **out) {
   *out = op;
-  if (op->code != VQ_OP_reshape && op->code != VQ_OP_transpose) return false;
+  if (op->code != VQ_OP_reshape && op->code != VQ_OP_transpose &&
+      op->code != VQ_OP_slice)
+    return false;
   vq_op *first = vq_in(op, 0)->def;
   if (!first || first->code != op->code) return false;
   vq_builder b = {op->func, op, op->loc, diag};

@@ -104,23 +104,46 @@ static void run_rounds(vq_rw *rw) {
   }
 }
 
-// a + b and b + a are one op: the operand defined first stands first, a
-// constant last.
-static void order_operands(vq_func *f) {
-  uintptr_t n = 0;
-  vq_each_op(f, op) op->scratch = (void *)++n;
+// Where a value stands in the dataflow, however independent ops are ordered:
+// how far from the arguments, and what was computed on the way.
+typedef struct place {
+  uint64_t depth, path;
+} place;
+
+static place place_of(const vq_value *v) {
+  place p = {0, v->idx};
+  if (v->kind == VQ_VALUE_CONST) p.depth = UINT64_MAX;
+  if (v->kind != VQ_VALUE_RESULT) return p;
+  p = *(const place *)v->def->scratch;
+  p.path += v->idx;
+  return p;
+}
+
+static place place_behind(const vq_op *op) {
+  place p = {0, vq_op_attrs_hash(op->code, op->attrs, op->code)};
+  for (unsigned i = 0; i < op->n_in; i++) {
+    place in = place_of(vq_in(op, i));
+    if (in.depth != UINT64_MAX && in.depth > p.depth) p.depth = in.depth;
+    p.path = vq_hash_bytes(p.path, &in, sizeof in);
+  }
+  p.depth++;
+  return p;
+}
+
+// a + b and b + a are one op: the operand nearer to the arguments stands first,
+// a constant last.
+static void order_operands(vq_func *f, vq_arena *temp) {
   vq_each_op(f, op) {
-    if (!vq_has_trait(op, VQ_TRAIT_COMM)) continue;
-    uintptr_t rank[2];
-    for (unsigned i = 0; i < 2; i++) {
-      const vq_value *v = vq_in(op, i);
-      rank[i] = v->kind == VQ_VALUE_CONST    ? UINTPTR_MAX
-                : v->kind == VQ_VALUE_RESULT ? (uintptr_t)v->def->scratch
-                                             : 0;
+    if (vq_has_trait(op, VQ_TRAIT_COMM)) {
+      place a = place_of(vq_in(op, 0)), b = place_of(vq_in(op, 1));
+      if (a.depth > b.depth || (a.depth == b.depth && a.path > b.path)) {
+        vq_value *in[] = {vq_in(op, 1), vq_in(op, 0)};
+        vq_set_operands(op, in, 2);
+      }
     }
-    if (rank[0] <= rank[1]) continue;
-    vq_value *in[] = {vq_in(op, 1), vq_in(op, 0)};
-    vq_set_operands(op, in, 2);
+    place *p = VQ_NEW(temp, place);
+    *p = place_behind(op);
+    op->scratch = p;
   }
   vq_each_op(f, op) op->scratch = NULL;
 }
@@ -140,7 +163,7 @@ vq_status vq_pass_recompose(vq_module *m, vq_pass_ctx *pc) {
                 .b = {.func = f, .diag = pc->diag}};
     uint32_t n_error = pc->diag->n_error;
     run_rounds(&rw);
-    order_operands(f);
+    order_operands(f, pc->temp);
     vq_map_release(&rw.transposed);
     budget = rw.budget;
     if (pc->diag->n_error != n_error) return VQ_ERR;

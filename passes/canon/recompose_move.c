@@ -154,8 +154,20 @@ static bool is_spelled(const vq_value *v, const vq_value *root,
   return n == 0 && v == root;
 }
 
-static bool is_mixed(const vq_step *step, int n) {
+// Columns of the source, as the parts of a packed linear.
+static bool cuts_columns(const vq_step *s, const vq_type *t) {
+  if (s->kind != VQ_STEP_SLICE) return false;
+  for (unsigned k = 0; k < s->rank; k++)
+    if (s->step[k] != 1 || (k + 1 < s->rank && s->size[k] != t->dim[k]))
+      return false;
+  return true;
+}
+
+// True when a slice would move above a transpose that stays. Columns may: they
+// are cut first and moved then, whichever way an exporter split heads.
+static bool is_mixed(const vq_step *step, int n, const vq_type *t) {
   bool slice = false, transpose = false;
+  if (n > 0 && cuts_columns(step, t)) return false;
   for (int i = 0; i < n; i++) {
     slice |= step[i].kind == VQ_STEP_SLICE;
     transpose |= step[i].kind == VQ_STEP_TRANSPOSE;
@@ -172,7 +184,7 @@ static vq_value *chain_of(vq_value *v, vq_step *step, int *n) {
   *n = -1;
   if (!root || root == v) return NULL;
   *n = vq_view_steps(&view, root->type->rank, root->type->dim, step);
-  if (!is_mixed(step, *n)) return root;
+  if (!is_mixed(step, *n, root->type)) return root;
   *n = -1;
   const vq_op *chain[MAX_CHAIN];
   unsigned len = 0;
@@ -197,8 +209,8 @@ static bool is_chain_end(const vq_op *op) {
     if (!vq_is_movement(u->user) || u->idx != 0) return true;
     if (!cuts(u->user)) continue;
     vq_value *root = vq_view_root(&u->user->out[0], &view);
-    if (root && is_mixed(step, vq_view_steps(&view, root->type->rank,
-                                             root->type->dim, step)))
+    const vq_type *t = root ? root->type : NULL;
+    if (t && is_mixed(step, vq_view_steps(&view, t->rank, t->dim, step), t))
       return true;
   }
   return false;
@@ -254,6 +266,12 @@ static unsigned movable(const vq_op *op, bool *along_last) {
     case VQ_OP_layer_norm:
       *along_last = true;
       return 1;
+    case VQ_OP_reduce_sum: {
+      const vq_attrs_reduce_sum *a = VQ_ATTRS(op, reduce_sum);
+      *along_last = true;
+      return a->keep && a->axes.n == 1 &&
+             a->axes.p[0] == vq_in(op, 0)->type->rank - 1;
+    }
     case VQ_OP_add:
     case VQ_OP_sub:
     case VQ_OP_mul:
@@ -296,8 +314,22 @@ static bool feeds_attention(const vq_value *v) {
   return v->uses != NULL;
 }
 
-// The source of the chain at `x` that may sink: all of it, or what stands
-// behind the last cut. NULL when there is none.
+// The tensor with heads split, when all behind it is its transpose: norms of
+// queries and keys read it in token order.
+static vq_value *split_root(vq_value *x, vq_view *view, bool along_last) {
+  vq_op *move = vq_def(x, VQ_OP_transpose);
+  vq_op *split = move ? vq_def(vq_in(move, 0), VQ_OP_reshape) : NULL;
+  if (!split) return NULL;
+  const vq_type *t = split->out[0].type, *from = vq_in(split, 0)->type;
+  if (t->rank == 0 || from->rank == 0 ||
+      t->dim[t->rank - 1] >= from->dim[from->rank - 1] ||
+      !vq_view_identity(view, t->rank, t->dim) || !compose(view, move))
+    return NULL;
+  return may_sink(view, t, along_last) ? &split->out[0] : NULL;
+}
+
+// The source of the chain at `x` that may sink: all of it, what stands behind
+// the last cut, or a transpose of split heads. NULL when there is none.
 static vq_value *sinking_root(vq_value *x, vq_view *view, bool along_last) {
   for (int through_cuts = 1; through_cuts >= 0; through_cuts--) {
     vq_value *root = root_of(x, view, through_cuts);
@@ -305,7 +337,7 @@ static vq_value *sinking_root(vq_value *x, vq_view *view, bool along_last) {
         may_sink(view, root->type, along_last))
       return root;
   }
-  return NULL;
+  return split_root(x, view, along_last);
 }
 
 bool vq_rule_sink(vq_rw *rw, vq_op *op) {
@@ -321,7 +353,8 @@ bool vq_rule_sink(vq_rw *rw, vq_op *op) {
   }
   vq_view view, other;
   vq_value *root = sinking_root(x, &view, along_last);
-  if (!root) return false;
+  if (!root || (op->code == VQ_OP_reduce_sum && root->type->rank != x->type->rank))
+    return false;
   if (n == 2) {
     vq_value *r2 = sinking_root(in[1], &other, along_last);
     if (!r2 || r2->type != root->type || !vq_view_equal(&view, &other))

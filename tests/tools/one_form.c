@@ -92,17 +92,20 @@ static void name_leftover(void *user, const vq_op *op, const char *construct) {
              construct, (unsigned long long)at.a, VQ_FMT(at.name));
 }
 
-// The weights of a module in the order of its ops, which its hash has fixed.
-static void collect(const vq_module *m, numbers *out) {
-  vq_each_op(vq_module_func(m, VQ_LIT("main")), op) {
-    if (op->code != VQ_OP_linear && op->code != VQ_OP_layer_norm &&
-        op->code != VQ_OP_patch_embed)
-      continue;
-    for (unsigned i = 1; i < op->n_in; i++) {
-      vq_const *c = vq_const_of(vq_in(op, i));
-      for (int64_t k = 0; c && k < vq_type_count(c->value.type); k++)
-        vq_vec_push(out, vq_const_f64(c, k));
-    }
+// The weights that `op` depends on, operands first: the order of the hash.
+// Independent ops may stand in any order.
+static void collect(vq_op *op, numbers *out) {
+  if (op->scratch) return;
+  op->scratch = op;
+  for (unsigned i = 0; i < op->n_in; i++)
+    if (vq_in(op, i)->kind == VQ_VALUE_RESULT) collect(vq_in(op, i)->def, out);
+  if (op->code != VQ_OP_linear && op->code != VQ_OP_layer_norm &&
+      op->code != VQ_OP_patch_embed)
+    return;
+  for (unsigned i = 1; i < op->n_in; i++) {
+    vq_const *c = vq_const_of(vq_in(op, i));
+    for (int64_t k = 0; c && k < vq_type_count(c->value.type); k++)
+      vq_vec_push(out, vq_const_f64(c, k));
   }
 }
 
@@ -118,7 +121,10 @@ static double farthest(const numbers *a, const numbers *b) {
 static void check_network(state *s, job *j, const vq_module *m) {
   network k = {.batch = j->batch, .hash = vq_module_hash(m, false)};
   network_of(j->name, k.name, sizeof k.name);
-  collect(m, &k.weights);
+  vq_func *f = vq_module_func(m, VQ_LIT("main"));
+  vq_each_op(f, op) op->scratch = NULL;
+  collect(f->last, &k.weights);
+  vq_each_op(f, op) op->scratch = NULL;
   for (size_t i = 0; i < s->known.n; i++) {
     const network *first = &s->known.p[i];
     if (strcmp(first->name, k.name) || first->batch != k.batch) continue;
