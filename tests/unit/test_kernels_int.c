@@ -139,6 +139,42 @@ static void add_table_gemm(text *t, int groups, int rows, int pieces, int piece,
   add_epilogue(t, REQUANTIZE, dims, 37, 40 * sqrt(k) * 128);
 }
 
+// q, k and v of type `t`, packed in one tensor (then n == m and d == e) or not;
+// `batch_b` 0: no bias; `zero` of k and v.
+static void add_attention(text *t, const char *type, int zero, int batch, int heads, int n,
+                          int m, int d, int e, bool packed, int batch_b) {
+  unsigned c = t->n_case;
+  const char *in[3] = {shape("%dx%dx%d, %s", batch, n, heads * d, type),
+                       shape("%dx%dx%d, %s", batch, m, heads * d, type),
+                       shape("%dx%dx%d, %s", batch, m, heads * e, type)};
+  vq_strbuf s = {0};
+  if (packed) {
+    unsigned x = arg(t, shape("%dx%dx%d, %s", batch, n, 3 * heads * d, type));
+    for (int i = 0; i < 3; i++)
+      vq_strbuf_printf(&t->body,
+                       "  %%s%u.%d = slice %%a%u {begin = [0, 0, %d], size ="
+                       " [%d, %d, %d]} : tensor<%s>\n",
+                       c, i, x, i * heads * d, batch, n, heads * d, in[0]);
+    vq_strbuf_printf(&s, "%%s%u.0, %%s%u.1, %%s%u.2", c, c, c);
+  } else {
+    for (int i = 0; i < 3; i++)
+      vq_strbuf_printf(&s, "%s%%a%u", i ? ", " : "", arg(t, in[i]));
+  }
+  if (batch_b)
+    vq_strbuf_printf(&s, ", %%a%u",
+                     arg(t, shape("%dx%dx%dx%d, f32", batch_b, heads, n, m)));
+  const char *y = shape("%dx%dx%d", batch, n, heads * e);
+  vq_strbuf_printf(&t->body,
+                   "  %%g%u = attention_int %s {heads = %d, scale = 2e-4, levels = %d,"
+                   " q_zero = %d, k_zero = %d, v_zero = %d} : tensor<%s, f32>\n"
+                   "  %%v%u = quantize %%g%u, @n%u, %%a%u {to = \"u8\", lo = 0, hi = 255} :"
+                   " tensor<%s, u8>\n",
+                   c, vq_strbuf_z(&s), heads, c % 2 ? 255 : 100, zero ? 117 : 5, zero, zero,
+                   y, c, c, numbers(t, heads * e, 2), arg(t, "1, i16"), y);
+  vq_strbuf_release(&s);
+  result(t, shape("%s, u8", y));
+}
+
 START_TEST(gemm) {
   // rows, columns, depth: around 1, 4, 8, 14, 16, 32 and 128 in each.
   static const int size[][3] = {
@@ -154,6 +190,22 @@ START_TEST(gemm) {
   add_extreme(&t, 3072, 127);
   add_patches(&t, 2, 32, 24, 8, 4, 33);
   add_patches(&t, 1, 15, 21, 5, 7, 16);
+  check_cases(&t);
+}
+END_TEST
+
+START_TEST(attention) {
+  text t = {.n_arg = 0};
+  for (int i = 0; i < 2; i++) {
+    const char *type = i ? "i8" : "u8";
+    int zero = i ? 0 : 128;
+    add_attention(&t, type, zero, 1, 1, 1, 1, 4, 1, false, 0);
+    add_attention(&t, type, zero, 2, 3, 17, 17, 8, 8, true, 0);
+    add_attention(&t, type, zero, 1, 2, 67, 67, 12, 12, true, 1);
+    add_attention(&t, type, zero, 2, 1, 3, 33, 20, 31, false, 2);
+    add_attention(&t, type, zero, 1, 3, 31, 14, 64, 17, false, 0);
+    add_attention(&t, type, zero, 1, 2, 15, 50, 36, 40, false, 0);
+  }
   check_cases(&t);
 }
 END_TEST
@@ -189,6 +241,7 @@ int main(void) {
   TCase *c = tcase_create("kernels of codes");
   tolerance = 0;
   tcase_add_test(c, gemm);
+  tcase_add_test(c, attention);
   tcase_add_test(c, norm);
   tcase_add_test(c, tables);
   return run_kernel_tests(c, "kernels of codes");

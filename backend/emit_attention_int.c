@@ -1,0 +1,381 @@
+// attention_int: the attention of floats (emit_attention.c) in codes.
+//
+// Both products are tiles of codes (tile.h): u8 queries times i8 keys, then u8
+// probability codes times i8 values. Keys and values that are u8 with zero point
+// 128 become i8 when they are packed; what the zero point of the queries takes
+// away is the same for all of them, one number per key, with which its sums
+// start. Scores wait in scratch as floats for the largest of their row.
+#include "elt.h"
+#include "heads.h"
+#include "loop.h"
+#include "quant.h"
+#include "tile.h"
+
+#define SCRATCH_MAX (4 << 20)
+#define ROWS VQ_HEADS_BLOCK_ROWS
+
+bool match_attention_int(const vq_func *kernel, vq_kernel_plan *plan);
+vq_status emit_attention_int(vq_emit *e);
+
+typedef struct attention {
+  vq_heads s;
+  const vq_attrs_attention_int *attrs;
+  int64_t d4, m4;  // elements of four codes: of a query, of a row of P
+  // while emitting
+  unsigned lanes;
+  // parts of scratch
+  LLVMValueRef k_panel, v_panel, k_init, queries, scores, codes, sums, tile, zeros;
+  LLVMValueRef row, rows;  // the current block
+} attention;
+
+// i8 without zero point, or u8 that xor 0x80 makes one.
+static bool is_centred(const vq_view *v, int64_t zero) {
+  vq_dtype t = v->base->type->dtype;
+  return (t == VQ_i8 && zero == 0) || (t == VQ_u8 && zero == 128);
+}
+
+static bool describe(const vq_func *kernel, attention *a) {
+  memset(a, 0, sizeof *a);
+  if (!vq_heads_match(kernel, VQ_OP_attention_int, &a->s)) return false;
+  const vq_heads *s = &a->s;
+  vq_dtype q = s->q.base->type->dtype;
+  a->attrs = VQ_ATTRS(s->op, attention_int);
+  a->d4 = s->d / 4, a->m4 = (s->m + 3) / 4;
+  // Within these sizes no sum leaves i32, and row sums of P are exact as f32.
+  return (q == VQ_u8 || q == VQ_i8) && is_centred(&s->k, a->attrs->k_zero) &&
+         is_centred(&s->v, a->attrs->v_zero) && s->d % 4 == 0 && s->d > 0 &&
+         s->e > 0 && s->d <= 1 << 14 && s->m <= 1 << 16;
+}
+
+enum { K, V, INIT, Q, SCORES, CODES, SUMS, TILE, ZEROS, N_PART };
+
+// Offsets of the parts of scratch in elements of four bytes; returns its size
+// in bytes. Codes are stored in whole vectors.
+static int64_t scratch_parts(const attention *a, int64_t *part) {
+  const int64_t size[N_PART] = {
+      [K] = a->s.m_pad * a->d4,       [V] = a->s.e_pad * a->m4,
+      [INIT] = a->s.m_pad,            [Q] = ROWS * a->d4,
+      [SCORES] = ROWS * a->s.m_pad,   [CODES] = ROWS * a->m4,
+      [SUMS] = VQ_PANEL,              [TILE] = VQ_TILE_FLOATS,
+      [ZEROS] = VQ_TILE_COLS};
+  int64_t at = 0;
+  for (unsigned i = 0; i < N_PART; i++) {
+    part[i] = at;
+    at += (size[i] + VQ_PANEL - 1) / VQ_PANEL * VQ_PANEL;
+  }
+  return at * 4;
+}
+
+bool match_attention_int(const vq_func *kernel, vq_kernel_plan *plan) {
+  attention a;
+  int64_t part[N_PART];
+  if (!describe(kernel, &a) || scratch_parts(&a, part) > SCRATCH_MAX) return false;
+  plan->n_task = a.s.batch * a.s.heads * a.s.n_task;
+  plan->scratch_bytes = (uint32_t)scratch_parts(&a, part);
+  plan->n_product = 2;
+  plan->product[0] = a.s.score;
+  plan->product[1] = a.s.value;
+  return true;
+}
+
+// ---- packing -----------------------------------------------------------------
+
+static LLVMTypeRef ints(const vq_emit *e, const attention *a) {
+  return vq_vec_type(e->i32, a->lanes);
+}
+
+// Codes of `type` with the other signedness, when that is not the wanted one.
+static LLVMValueRef as_type(const vq_emit *e, vq_dtype type, vq_dtype want,
+                            LLVMValueRef x) {
+  if (type == want) return x;
+  LLVMTypeRef t = LLVMTypeOf(x);
+  bool bytes = vq_elem_type(t) == e->i8;
+  return LLVMBuildXor(e->b, x, vq_ki_like(t, bytes ? -128 : (int32_t)0x80808080), "");
+}
+
+// Reads a square of `lanes` keys x `lanes` elements and writes it transposed:
+// element i of key c to to[i * 16 + c].
+static void pack_square(const vq_emit *e, const attention *a, LLVMValueRef from,
+                        LLVMValueRef to, unsigned keys, unsigned elements) {
+  LLVMValueRef row[VQ_PANEL];
+  for (unsigned c = 0; c < a->lanes; c++) {
+    row[c] = LLVMConstNull(ints(e, a));
+    if (c >= keys) continue;
+    LLVMValueRef p = vq_atk(e, e->i8, from, c * a->s.k.row);
+    row[c] = as_type(e, a->s.k.base->type->dtype, VQ_i8,
+                     vq_load_n(e, ints(e, a), p, 1, elements));
+  }
+  vq_transpose(e, row, a->lanes);
+  for (unsigned i = 0; i < elements; i++)
+    vq_store(e, row[i], vq_atk(e, e->i32, to, i * VQ_PANEL), 4);
+}
+
+// One panel of k: 16 keys from `from`, of which `keys` exist.
+static void pack_k_panel(const vq_emit *e, const attention *a, LLVMValueRef from,
+                         LLVMValueRef to, unsigned keys) {
+  unsigned lanes = a->lanes, rest = (unsigned)(a->d4 % lanes);
+  for (unsigned c = 0; c < VQ_PANEL; c += lanes) {
+    unsigned n = keys > c ? keys - c : 0;
+    LLVMValueRef src = vq_atk(e, e->i8, from, c * a->s.k.row);
+    LLVMValueRef dst = vq_atk(e, e->i32, to, c);
+    if (a->d4 > rest) {
+      vq_loop l;
+      vq_loop_range(e, &l, a->d4 - rest, lanes);
+      pack_square(e, a, vq_at(e, e->i32, src, l.i),
+                  vq_at(e, e->i32, dst, vq_mulk(e, l.i, VQ_PANEL)), n, lanes);
+      vq_loop_end(e, &l);
+    }
+    if (rest)
+      pack_square(e, a, vq_atk(e, e->i32, src, a->d4 - rest),
+                  vq_atk(e, e->i32, dst, (a->d4 - rest) * VQ_PANEL), n, rest);
+  }
+}
+
+static void pack_k(const vq_emit *e, const attention *a) {
+  int64_t whole = a->s.m - a->s.m % VQ_PANEL;
+  vq_loop l;
+  vq_loop_range(e, &l, whole, VQ_PANEL);
+  pack_k_panel(e, a, vq_heads_token(e, &a->s, &a->s.k, l.i, a->s.d),
+               vq_at(e, e->i32, a->k_panel, vq_mulk(e, l.i, a->d4)), VQ_PANEL);
+  vq_loop_end(e, &l);
+  if (whole < a->s.m)
+    pack_k_panel(e, a, vq_heads_token(e, &a->s, &a->s.k, vq_k64(e, whole), a->s.d),
+                 vq_atk(e, e->i32, a->k_panel, whole * a->d4),
+                 (unsigned)(a->s.m - whole));
+}
+
+// What the sums of each key start with: -zero * sum of the key, where zero is
+// that of the queries as u8.
+static void start_scores(const vq_emit *e, const attention *a) {
+  bool is_u8 = a->s.q.base->type->dtype == VQ_u8;
+  int64_t zero = a->attrs->q_zero + (is_u8 ? 0 : 128);
+  LLVMValueRef ones = vq_ki_like(ints(e, a), 0x01010101);
+  vq_loop panel, k;
+  vq_loop_range(e, &panel, a->s.m_pad, VQ_PANEL);
+  for (unsigned c = 0; c < VQ_PANEL; c += a->lanes) {
+    LLVMValueRef from = vq_at(e, e->i32, a->k_panel, vq_mulk(e, panel.i, a->d4));
+    LLVMValueRef none = LLVMConstNull(ints(e, a));
+    vq_loop_begin(e, &k, vq_k64(e, 0), vq_k64(e, a->d4), 1, 1, &none);
+    LLVMValueRef at = vq_addk(e, vq_mulk(e, k.i, VQ_PANEL), c);
+    LLVMValueRef b = vq_load(e, ints(e, a), vq_at(e, e->i32, from, at), 4);
+    vq_tile_add_codes(e, ones, &b, 1, k.v);
+    vq_loop_end(e, &k);
+    LLVMValueRef start = LLVMBuildMul(e->b, k.v[0], vq_ki_like(ints(e, a), -zero), "");
+    vq_store(e, start, vq_at(e, e->i32, a->k_init, vq_addk(e, panel.i, c)), 4);
+  }
+  vq_loop_end(e, &panel);
+}
+
+static LLVMValueRef interleave(const vq_emit *e, LLVMValueRef a, LLVMValueRef b,
+                               unsigned group) {
+  LLVMValueRef idx[64];
+  unsigned n = vq_lanes_of(LLVMTypeOf(a));
+  for (unsigned i = 0; i < 2 * n; i++) {
+    unsigned pair = i / (2 * group), in = i % (2 * group);
+    unsigned at = pair * group + in % group;
+    idx[i] = LLVMConstInt(e->i32, in < group ? at : n + at, false);
+  }
+  return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(idx, 2 * n), "");
+}
+
+// Four tokens from `m`, of which `tokens` exist, to element m / 4 of all panels.
+static void pack_v_step(const vq_emit *e, const attention *a, LLVMValueRef m,
+                        unsigned tokens) {
+  LLVMTypeRef type = vq_vec_type(e->i8, VQ_PANEL);
+  LLVMValueRef from = vq_heads_token(e, &a->s, &a->s.v, m, a->s.e);
+  LLVMValueRef to = vq_at(e, e->i32, a->v_panel,
+                          vq_mulk(e, vq_divk(e, m, 4), VQ_PANEL));
+  for (int64_t c = 0; c < a->s.e; c += VQ_PANEL) {
+    LLVMValueRef row[4];
+    unsigned n = a->s.e - c < VQ_PANEL ? (unsigned)(a->s.e - c) : VQ_PANEL;
+    for (unsigned i = 0; i < 4; i++) {
+      row[i] = LLVMConstNull(type);
+      if (i >= tokens) continue;
+      LLVMValueRef p = vq_atk(e, e->i8, from, i * a->s.v.row + c);
+      row[i] = as_type(e, a->s.v.base->type->dtype, VQ_i8, vq_load_n(e, type, p, 1, n));
+    }
+    LLVMValueRef low = interleave(e, row[0], row[1], 1);
+    LLVMValueRef all = interleave(e, low, interleave(e, row[2], row[3], 1), 2);
+    vq_store(e, all, vq_atk(e, e->i32, to, c * a->m4), 4);
+  }
+}
+
+static void pack_v(const vq_emit *e, const attention *a) {
+  int64_t whole = a->s.m - a->s.m % 4;
+  vq_loop l;
+  vq_loop_range(e, &l, whole, 4);
+  pack_v_step(e, a, l.i, 4);
+  vq_loop_end(e, &l);
+  if (whole < a->s.m) pack_v_step(e, a, vq_k64(e, whole), (unsigned)(a->s.m - whole));
+}
+
+static void pack(const vq_emit *e, void *user) {
+  pack_k(e, user);
+  start_scores(e, user);
+  pack_v(e, user);
+}
+
+// ---- one block of queries ----------------------------------------------------
+
+static unsigned vectors(const attention *a, unsigned cols) {
+  return (cols + a->lanes - 1) / a->lanes;
+}
+
+typedef struct query_copy {
+  const attention *a;
+  LLVMValueRef from, to;
+} query_copy;
+
+static void query_step(const vq_emit *e, void *user, LLVMValueRef col,
+                       unsigned lanes, unsigned n, LLVMValueRef *v) {
+  const query_copy *c = user;
+  (void)v, (void)lanes;
+  LLVMTypeRef type = ints(e, c->a);
+  LLVMValueRef x = vq_load_n(e, type, vq_at(e, e->i32, c->from, col), 1, n);
+  x = as_type(e, c->a->s.q.base->type->dtype, VQ_u8, x);
+  vq_store_n(e, x, vq_at(e, e->i32, c->to, col), 4, n);
+}
+
+static void copy_queries(const vq_emit *e, const attention *a) {
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
+  query_copy c = {a, vq_heads_token(e, &a->s, &a->s.q, vq_add(e, a->row, l.i), a->s.d),
+                  vq_at(e, e->i32, a->queries, vq_mulk(e, l.i, a->d4))};
+  vq_row_each(e, a->d4, a->lanes, query_step, &c, 0, NULL);
+  vq_loop_end(e, &l);
+}
+
+static void score_group(const vq_emit *e, void *user, LLVMValueRef col,
+                        unsigned cols) {
+  const attention *a = user;
+  vq_tile t = {.a = a->queries, .lda = a->d4, .b = a->k_panel, .k = a->d4,
+               .init = vq_at(e, e->i32, a->k_init, col),
+               .c = vq_at(e, e->i32, a->scores, col), .ldc = a->s.m_pad,
+               .col = col, .vecs = vectors(a, cols)};
+  vq_tile_call(e, &a->s.score, &t, a->rows);
+}
+
+// What the two sweeps over one row of scores share.
+typedef struct score_row {
+  const attention *a;
+  LLVMValueRef scores, codes, bias, max;
+} score_row;
+
+static void max_step(const vq_emit *e, void *user, LLVMValueRef col,
+                     unsigned lanes, unsigned n, LLVMValueRef *v) {
+  const score_row *r = user;
+  LLVMTypeRef type = vq_vec_type(e->f32, lanes);
+  LLVMValueRef p = vq_at(e, e->f32, r->scores, col);
+  LLVMValueRef s = vq_load(e, ints(e, r->a), p, 4);
+  s = LLVMBuildFMul(e->b, LLVMBuildSIToFP(e->b, s, type, ""),
+                    vq_kf_like(type, (double)r->a->attrs->scale), "");
+  if (r->bias)
+    s = LLVMBuildFAdd(e->b, s, vq_load_n(e, type, vq_at(e, e->f32, r->bias, col), 4, n),
+                      "");
+  vq_store(e, s, p, 4);
+  if (n < lanes)
+    s = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), s,
+                        vq_kf_like(type, -INFINITY), "");
+  v[0] = vq_combine_max(e, s, v[0]);
+}
+
+static void code_step(const vq_emit *e, void *user, LLVMValueRef col,
+                      unsigned lanes, unsigned n, LLVMValueRef *v) {
+  const score_row *r = user;
+  LLVMTypeRef type = vq_vec_type(e->f32, lanes);
+  LLVMValueRef s = vq_load(e, type, vq_at(e, e->f32, r->scores, col), 4);
+  s = LLVMBuildFSub(e->b, s, vq_splat(e, r->max, lanes), "");
+  LLVMValueRef p = vq_quant_exp2(e, s, (double)r->a->attrs->levels);
+  LLVMValueRef byte = LLVMBuildTrunc(e->b, p, vq_vec_type(e->i8, lanes), "");
+  vq_store_n(e, byte, vq_at(e, e->i8, r->codes, col), 1, n);
+  if (n < lanes)
+    p = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), p,
+                        LLVMConstNull(LLVMTypeOf(p)), "");
+  v[0] = LLVMBuildAdd(e->b, v[0], p, "");
+}
+
+static LLVMValueRef add_ints(const vq_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildAdd(e->b, a, b, "");
+}
+
+// Scores to codes, and 1 / their sum.
+static void code_rows(const vq_emit *e, const attention *a) {
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
+  score_row r = {.a = a,
+                 .scores = vq_at(e, e->f32, a->scores, vq_mulk(e, l.i, a->s.m_pad)),
+                 .codes = vq_at(e, e->i32, a->codes, vq_mulk(e, l.i, a->m4)),
+                 .bias = vq_heads_bias(e, &a->s, vq_add(e, a->row, l.i))};
+  LLVMValueRef max = vq_kf_like(vq_vec_type(e->f32, a->lanes), -INFINITY);
+  LLVMValueRef sum = LLVMConstNull(ints(e, a));
+  vq_row_each(e, a->s.m, a->lanes, max_step, &r, 1, &max);
+  r.max = vq_reduce(e, max, vq_combine_max);
+  vq_row_each(e, a->s.m, a->lanes, code_step, &r, 1, &sum);
+  sum = LLVMBuildSIToFP(e->b, vq_reduce(e, sum, add_ints), e->f32, "");
+  vq_store(e, LLVMBuildFDiv(e->b, vq_kf32(e, 1), sum, ""),
+           vq_at(e, e->f32, a->sums, l.i), 4);
+  vq_loop_end(e, &l);
+}
+
+static void value_group(const vq_emit *e, void *user, LLVMValueRef col,
+                        unsigned cols) {
+  const attention *a = user;
+  vq_tile t = {.a = a->codes, .lda = a->m4, .b = a->v_panel, .k = a->m4,
+               .init = a->zeros, .c = a->tile, .col = col, .vecs = vectors(a, cols)};
+  t.ldc = t.vecs * a->lanes;
+  vq_tile_call(e, &a->s.value, &t, a->rows);
+  LLVMTypeRef type = vq_vec_type(e->f32, a->lanes);
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
+  LLVMValueRef row = vq_add(e, vq_mulk(e, a->s.b, a->s.n), vq_add(e, a->row, l.i));
+  LLVMValueRef from = vq_at(e, e->i32, a->tile, vq_mulk(e, l.i, t.ldc));
+  LLVMValueRef inv = vq_load(e, e->f32, vq_at(e, e->f32, a->sums, l.i), 4);
+  inv = vq_splat(e, inv, a->lanes);
+  col = vq_add(e, col, vq_mulk(e, a->s.h, a->s.e));
+  for (unsigned c = 0; c < cols; c += a->lanes) {
+    LLVMValueRef v = vq_load(e, ints(e, a), vq_atk(e, e->i32, from, c), 4);
+    v = LLVMBuildFMul(e->b, LLVMBuildSIToFP(e->b, v, type, ""), inv, "");
+    unsigned left = cols - c;
+    vq_chain_store(e, &a->s.chain, v, row, vq_addk(e, col, c), a->lanes,
+                   left < a->lanes ? left : a->lanes);
+  }
+  vq_loop_end(e, &l);
+}
+
+static void emit_block(const vq_emit *e, void *user, LLVMValueRef row,
+                       LLVMValueRef rows) {
+  attention *a = user;
+  LLVMValueRef zero = vq_k64(e, 0);
+  a->row = row, a->rows = rows;
+  copy_queries(e, a);
+  vq_each_group(e, zero, vq_k64(e, a->s.m_pad), a->s.m_pad,
+                vq_heads_width(e, &a->s.score), score_group, a);
+  code_rows(e, a);
+  vq_each_group(e, zero, vq_k64(e, a->s.e), a->s.e, vq_heads_width(e, &a->s.value),
+                value_group, a);
+}
+
+static void set_scratch(const vq_emit *e, attention *a) {
+  int64_t part[N_PART];
+  LLVMValueRef *at[N_PART] = {
+      [K] = &a->k_panel, [V] = &a->v_panel,    [INIT] = &a->k_init,
+      [Q] = &a->queries, [SCORES] = &a->scores, [CODES] = &a->codes,
+      [SUMS] = &a->sums, [TILE] = &a->tile,    [ZEROS] = &a->zeros};
+  scratch_parts(a, part);
+  for (unsigned i = 0; i < N_PART; i++)
+    *at[i] = vq_atk(e, e->i32, e->scratch, part[i]);
+  vq_loop l;
+  vq_loop_range(e, &l, VQ_TILE_COLS, a->lanes);
+  vq_store(e, LLVMConstNull(ints(e, a)), vq_at(e, e->i32, a->zeros, l.i), 4);
+  vq_loop_end(e, &l);
+}
+
+vq_status emit_attention_int(vq_emit *e) {
+  attention a;
+  if (!describe(e->kernel, &a)) VQ_BUG("attention_int does not take this kernel");
+  a.lanes = vq_f32_lanes(e->target);
+  set_scratch(e, &a);
+  vq_heads_walk w = {&a.s, pack, emit_block, &a, NULL};
+  vq_heads_each(e, &w);
+  return VQ_OK;
+}

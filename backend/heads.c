@@ -1,0 +1,100 @@
+// Operands and tasks of attention. See heads.h.
+#include "heads.h"
+
+#include "elt.h"
+#include "loop.h"
+#include "tile.h"
+
+#define TASK_BLOCKS 4
+
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+static bool view_of(const vq_value *x, vq_view *v) {
+  *v = (vq_view){.base = x};
+  if (x->kind == VQ_VALUE_RESULT && x->def->code == VQ_OP_slice) {
+    const vq_attrs_slice *s = VQ_ATTRS(x->def, slice);
+    v->base = vq_in(x->def, 0);
+    for (unsigned k = 0; k < s->step.n; k++)
+      if (s->step.p[k] != 1) return false;
+    int64_t stride[VQ_MAX_RANK];
+    vq_type_strides(v->base->type, stride);
+    for (unsigned k = 0; k < s->begin.n; k++) v->at += s->begin.p[k] * stride[k];
+  }
+  v->row = v->base->type->dim[2];
+  v->batch = v->base->type->dim[1] * v->row;
+  return v->base->kind == VQ_VALUE_ARG;
+}
+
+bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s) {
+  const vq_op *op = kernel->first;
+  memset(s, 0, sizeof *s);
+  while (op->code == VQ_OP_slice) op = op->next;
+  if (op->code != code || !vq_chain_match(kernel, op, &s->chain)) return false;
+  const vq_type *q = vq_in(op, 0)->type, *v = vq_in(op, 2)->type;
+  if (!view_of(vq_in(op, 0), &s->q) || !view_of(vq_in(op, 1), &s->k) ||
+      !view_of(vq_in(op, 2), &s->v))
+    return false;
+  s->op = op;
+  s->bias = vq_in_opt(op, 3);
+  if (s->bias && s->bias->kind != VQ_VALUE_ARG) return false;
+  bool codes = code == VQ_OP_attention_int;
+  s->heads = codes ? VQ_ATTRS(op, attention_int)->heads : VQ_ATTRS(op, attention)->heads;
+  s->batch = q->dim[0], s->n = q->dim[1], s->m = v->dim[1];
+  s->d = q->dim[2] / s->heads, s->e = v->dim[2] / s->heads;
+  s->m_pad = round_up(s->m, VQ_PANEL), s->e_pad = round_up(s->e, VQ_PANEL);
+  s->n_block = (s->n + VQ_HEADS_BLOCK_ROWS - 1) / VQ_HEADS_BLOCK_ROWS;
+  s->n_task = (s->n_block + TASK_BLOCKS - 1) / TASK_BLOCKS;
+  s->score = (vq_product){s->n, s->n_block, s->m_pad, codes};
+  s->value = (vq_product){s->n, s->n_block, s->e, codes};
+  return s->m > 0;
+}
+
+LLVMValueRef vq_heads_token(const vq_emit *e, const vq_heads *s, const vq_view *v,
+                            LLVMValueRef n, int64_t size) {
+  LLVMValueRef at = vq_addk(e, vq_mulk(e, s->b, v->batch), v->at);
+  at = vq_add(e, at, vq_mulk(e, n, v->row));
+  at = vq_add(e, at, vq_mulk(e, s->h, size));
+  return vq_at(e, vq_elt_storage(e, v->base->type->dtype), vq_arg_ptr(e, v->base), at);
+}
+
+LLVMValueRef vq_heads_bias(const vq_emit *e, const vq_heads *s, LLVMValueRef n) {
+  if (!s->bias) return NULL;
+  const int64_t *dim = s->bias->type->dim;
+  LLVMValueRef at = vq_mulk(e, vq_modk(e, s->b, dim[0]), dim[1]);
+  at = vq_mulk(e, vq_add(e, at, vq_modk(e, s->h, dim[1])), s->n);
+  at = vq_mulk(e, vq_add(e, at, n), s->m);
+  return vq_at(e, e->f32, vq_arg_ptr(e, s->bias), at);
+}
+
+unsigned vq_heads_width(const vq_emit *e, const vq_product *p) {
+  vq_tile_shape s = vq_tile_choose(e->target, p);
+  return s.vecs * s.lanes;
+}
+
+static void one_block(const vq_emit *e, void *user, LLVMValueRef row,
+                      LLVMValueRef rows) {
+  const vq_heads_walk *w = user;
+  w->block(e, w->user, vq_add(e, w->row0, row), rows);
+}
+
+void vq_heads_each(const vq_emit *e, vq_heads_walk *w) {
+  vq_heads *s = w->s;
+  vq_loop l, block;
+  vq_loop_begin(e, &l, e->begin, e->end, 1, 0, NULL);
+  LLVMValueRef head = vq_divk(e, l.i, s->n_task);
+  LLVMValueRef lo = vq_mulk(e, vq_modk(e, l.i, s->n_task), TASK_BLOCKS);
+  s->b = vq_divk(e, head, s->heads), s->h = vq_modk(e, head, s->heads);
+  vq_if pack;
+  LLVMValueRef fresh = LLVMBuildOr(
+      e->b, LLVMBuildICmp(e->b, LLVMIntEQ, l.i, e->begin, ""),
+      LLVMBuildICmp(e->b, LLVMIntEQ, lo, vq_k64(e, 0), ""), "");
+  vq_if_begin(e, &pack, fresh);
+  w->pack(e, w->user);
+  vq_if_end(e, &pack);
+  LLVMValueRef hi = vq_min64(e, vq_addk(e, lo, TASK_BLOCKS), vq_k64(e, s->n_block));
+  vq_loop_begin(e, &block, lo, hi, 1, 0, NULL);
+  LLVMValueRef rows = vq_part_rows(e, &s->score, block.i, &w->row0);
+  vq_each_block(e, &s->score, rows, one_block, w);
+  vq_loop_end(e, &block);
+  vq_loop_end(e, &l);
+}
