@@ -153,8 +153,11 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--vitqc")
-    parser.add_argument("options", nargs="*")
-    arguments = parser.parse_args()
+    # What stands behind "--" is vitqc's; argparse would want it beside FOLDER.
+    own = sys.argv[1:]
+    at = own.index("--") if "--" in own else len(own)
+    options = own[at + 1:]
+    arguments = parser.parse_args(own[:at])
     names = [n for n in MODELS if re.search(arguments.match, n)]
     if arguments.list:
         print("\n".join(names))
@@ -168,7 +171,7 @@ def main():
              if os.path.exists(os.path.join(arguments.folder, n + ".onnx"))]
     with tempfile.TemporaryDirectory() as scratch:
         return not all([check(arguments.folder, n,
-                              [arguments.vitqc, *arguments.options], scratch)
+                              [arguments.vitqc, *options], scratch)
                         for n in there])
 
 
