@@ -398,13 +398,18 @@ static bool is_settled(const chain *c, bool plain) {
   return x == c->root;
 }
 
+// Reads slices where they lie.
+static bool is_attention(const vq_op *op) {
+  return op->code == VQ_OP_attention || op->code == VQ_OP_attention_int;
+}
+
 // True when something besides movement reads the result of `op`.
 static bool is_end(const vq_op *op) {
   bool other = false;
   vq_each_use(op->out, u) {
     bool index = u->idx != 0 && u->user->code != VQ_OP_concat;
     if (is_movement(u->user) && !index) continue;
-    if (op->code == VQ_OP_slice && u->user->code == VQ_OP_attention) continue;
+    if (op->code == VQ_OP_slice && is_attention(u->user)) continue;
     other = true;
   }
   return other;

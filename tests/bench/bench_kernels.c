@@ -1,4 +1,5 @@
-// Time of every kernel of a compiled model, against the CPU's FMA peak.
+// Time of every kernel of a compiled model, against the CPU's peak: of FMA, or,
+// for kernels of codes on a CPU that has it, of vpdpbusd.
 //
 //   bench_kernels model.so [variant]
 //
@@ -41,6 +42,30 @@ static double probe(int wide) {
   return (now() - t) / (PROBE_STEPS * 8.0 * (wide ? 16 : 8)) * 1e9;
 }
 
+// And of one multiply-add of codes.
+static double probe_codes(void) {
+  double t = now();
+  __asm__ volatile("mov %0, %%ecx\n1:\n" FMA8("vpdpbusd %%zmm0, %%zmm1, ", "%%zmm")
+                   "dec %%ecx\njnz 1b" ::"i"(PROBE_STEPS)
+                   : "ecx", "cc", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+                     "xmm13", "xmm14", "xmm15");
+  return (now() - t) / (PROBE_STEPS * 8.0 * 64) * 1e9;
+}
+
+// Peaks in nanoseconds: of FMA, of vpdpbusd (0: without).
+typedef struct peaks {
+  int wide, vnni;
+  double fma, codes;
+} peaks;
+
+static void take_probes(peaks *p) {
+  double t = probe(p->wide);
+  if (t < p->fma) p->fma = t;
+  if (!p->vnni) return;
+  t = probe_codes();
+  if (t < p->codes) p->codes = t;
+}
+
 static void *zeroed(uint64_t size) {
   void *p = NULL;
   if (posix_memalign(&p, VITQ_ALIGN, size + VITQ_ALIGN)) exit(70);
@@ -70,19 +95,17 @@ static char **buffers(uint32_t n, const vitq_tensor_info *info, uint32_t batch) 
 }
 
 static double time_step(const vitq_model *m, const vitq_variant *v,
-                        const vitq_step *s, const memory *mem, int wide,
-                        double *peak) {
+                        const vitq_step *s, const memory *mem, peaks *peak) {
   const vitq_kernel *k = &m->kernel[s->kernel];
   void **arg = calloc(s->n_arg, sizeof *arg), *scratch = zeroed(k->scratch_bytes);
   double best = 1e9;
   for (uint32_t i = 0; i < s->n_arg; i++) arg[i] = resolve(mem, &s->arg[i]);
   for (int r = 0; r < ROUNDS; r++) {
-    double t = now(), p;
+    double t = now();
     v->fn[s->kernel](arg, 0, k->n_task, scratch);
     t = now() - t;
     if (t < best) best = t;
-    p = probe(wide);
-    if (p < *peak) *peak = p;
+    take_probes(peak);
   }
   free(arg), free(scratch);
   return best;
@@ -98,7 +121,8 @@ int main(int argc, char **argv) {
   const vitq_model *m = vitq_describe(h);
   const vitq_variant *v = NULL;
   __builtin_cpu_init();
-  int wide = __builtin_cpu_supports("avx512f");
+  peaks peak = {__builtin_cpu_supports("avx512f"),
+                (vitq_cpu_isa() & VITQ_ISA_AVX512_VNNI) != 0, 1e9, 1e9};
   for (uint32_t i = m->n_variant; i-- > 0;)
     if (argc > 2 ? !strcmp(m->variant[i].name, argv[2])
                  : (m->variant[i].requires & ~vitq_cpu_isa()) == 0)
@@ -106,19 +130,21 @@ int main(int argc, char **argv) {
   if (!v) return 2;
   memory mem = {zeroed(m->arena_bytes), buffers(m->n_input, m->input, m->batch),
                 buffers(m->n_output, m->output, m->batch), m->constants};
-  double total = 0, peak = 1e9, *sum = calloc(m->n_kernel, sizeof *sum);
+  double total = 0, *sum = calloc(m->n_kernel, sizeof *sum);
   uint32_t *n = calloc(m->n_kernel, sizeof *n);
   for (uint32_t i = 0; i < m->n_step; i++) {
     const vitq_step *s = &m->step[i];
-    double t = time_step(m, v, s, &mem, wide, &peak);
+    double t = time_step(m, v, s, &mem, &peak);
     sum[s->kernel] += t, n[s->kernel]++, total += t;
   }
-  printf("%s, FMA peak %.1f GFLOP/s\n", v->name, 2 / peak);
+  printf("%s, peaks: FMA %.1f, codes %.1f Gop/s\n", v->name, 2 / peak.fma,
+         peak.vnni ? 2 / peak.codes : 0);
   for (uint32_t i = 0; i < m->n_kernel; i++) {
     double one = sum[i] / n[i], rate = 2e-9 * (double)m->kernel[i].macs / one;
-    printf("%-32s %3u x %9.1f us %5.1f %% %7.1f GFLOP/s %5.1f %% of peak\n",
+    int codes = peak.vnni && strstr(m->kernel[i].name, "_u8_");
+    printf("%-32s %3u x %9.1f us %5.1f %% %7.1f Gop/s %5.1f %% of peak\n",
            m->kernel[i].name, n[i], one * 1e6, 100 * sum[i] / total, rate,
-           50 * rate * peak);
+           50 * rate * (codes ? peak.codes : peak.fma));
   }
   printf("%.3f ms\n", total * 1e3);
   vitq_close(h);
