@@ -203,6 +203,8 @@ static void task_gather(const vq_emit *e, gemm *g) {
   vq_loop_begin(e, &l, vq_k64(e, 0), g->rows_here, 1, 0, NULL);
   LLVMValueRef row = vq_add(e, g->row0, l.i);
   LLVMValueRef at = vq_at(e, e->f32, to, vq_mulk(e, l.i, g->k));
+  if (g->x_type == VQ_u8)  // what fills the last element
+    vq_store(e, LLVMConstNull(e->i32), vq_atk(e, e->i32, at, g->k - 1), 4);
   if (g->patch[0])
     gather_patch(e, g, row, at);
   else

@@ -6,8 +6,8 @@
 // results depend neither on tile shapes nor on how tasks are divided.
 //
 // A product of codes is u8 times i8 with sums of i32. Its elements, of four
-// bytes too, are four codes in succession: k counts those, and whatever fills
-// the last one of a row of A meets zeros in B.
+// bytes too, are four codes in succession: k counts those, and what fills
+// the last one of a row is 0 in A or in B.
 //
 // A tile is a function of its own, one for each shape and ISA variant. Lengths
 // and strides are its arguments, so the products of all kernels share it.
