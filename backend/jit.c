@@ -215,6 +215,6 @@ vq_exec *vq_exec_jit(vq_lower_fn lower, void *user) {
   static const vq_exec_ops ops = {"jit", prepare, run, release, destroy};
   jit_exec *x = calloc(1, sizeof *x);
   if (!x) vq_oom(sizeof *x);
-  *x = (jit_exec){{&ops}, lower, user};
+  *x = (jit_exec){{&ops, NULL}, lower, user};
   return &x->base;
 }

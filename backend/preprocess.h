@@ -3,13 +3,9 @@
 #define VQ_BACKEND_PREPROCESS_H
 
 #include "vitq_abi.h"
+#include "vq/backend.h"
 #include "vq/diag.h"
 #include "vq/ir.h"
-
-// Reads the entries "preprocess.scale mean std resize crop interp". Numbers
-// are decimal, lists are separated by commas.
-VQ_NODISCARD vq_status vq_preprocess_read(const vq_module *m,
-                                          vitq_preprocess *out, vq_diag *diag);
 
 // The lines of entry "labels".
 unsigned vq_label_count(const vq_module *m);

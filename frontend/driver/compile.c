@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "calib.h"
 #include "load.h"
 #include "pipelines.h"
 #include "temporary.h"
@@ -31,11 +32,37 @@ typedef struct compilation {
 
 // ---- pipeline -------------------------------------------------------------------
 
+// The level's pipeline with --bits given to the pass that it concerns.
+static const char *with_bits(driver *d, const char *pipeline) {
+  static const char pass[] = "insert-quantizers";
+  const char *at = strstr(pipeline, pass);
+  if (!at) return pipeline;
+  vq_strbuf text = {0};
+  at += sizeof pass - 1;
+  vq_strbuf_printf(&text, "%.*s{bits='%s'}%s", (int)(at - pipeline), pipeline,
+                   opt_text(&d->opt, OPT_bits), at);
+  const char *z = vq_arena_str(&d->arena, vq_strbuf_view(&text)).p;
+  vq_strbuf_release(&text);
+  return z;
+}
+
+static vq_status need_calibration(driver *d) {
+  if (opt_given(&d->opt, OPT_calib)) return VQ_OK;
+  vq_error(&d->diag, VQ_E_unsupported, at_path(d, "vitqc"),
+           "-O2%s learns ranges from samples, and this version does not make its "
+           "own: give --calib=DIR, --calib=FILE.npy or --calib=noise",
+           opt_given(&d->opt, OPT_level) ? "" : " (the default)");
+  vq_note(&d->diag, (vq_loc){0},
+          "-O1 compiles a fast float model, -O0 the float reference");
+  return VQ_ERR;
+}
+
 static vq_status choose_pipeline(driver *d, const char **out) {
   *out = opt_text(&d->opt, OPT_passes);
   if (*out) return VQ_OK;
   const char *level = opt_text(&d->opt, OPT_level), *missing;
   *out = level_pipeline(level, &missing);
+  if (*out) *out = with_bits(d, *out);
   if (*out) return VQ_OK;
   vq_error(&d->diag, VQ_E_unsupported, at_path(d, "vitqc"),
            "-O%s%s needs %s, which this version does not have", level,
@@ -111,10 +138,15 @@ static vq_status run_pipeline(compilation *c) {
       .print = print_dump,
       .print_to = opt_text(o, OPT_print_to),
   };
-  vq_exec *exec = vq_exec_jit(lower_for_jit, d);
-  vq_status s = vq_pipeline_run(c->pipeline, c->model.m, &d->diag, &ins, exec,
-                                &c->report);
-  exec->ops->destroy(exec);
+  calibration calib;
+  vq_status s = calibration_open(d, c->model.m, c->input, &calib);
+  if (!s) {
+    vq_exec *exec = vq_exec_jit(lower_for_jit, d);
+    exec->samples = calib.samples.n ? &calib.samples : NULL;
+    s = vq_pipeline_run(c->pipeline, c->model.m, &d->diag, &ins, exec, &c->report);
+    exec->ops->destroy(exec);
+  }
+  calibration_close(&calib);
   return s;
 }
 
@@ -348,6 +380,9 @@ static vq_status check_outputs(compilation *c) {
 static vq_status compile(compilation *c) {
   c->start = now_seconds();
   if (make_pipeline(c->d, &c->pipeline)) return VQ_ERR;
+  bool at_o2 = strcmp(opt_text(&c->d->opt, OPT_level), "2") == 0 &&
+               !opt_given(&c->d->opt, OPT_passes);
+  if (at_o2 && need_calibration(c->d)) return VQ_ERR;
   if (check_outputs(c) || load_model(c->d, c->input, &c->model)) return VQ_ERR;
   if (store_preprocess(c->d, c->model.m) || store_labels(c->d, c->model.m))
     return VQ_ERR;

@@ -5,6 +5,7 @@
 
 #include "json.h"
 #include "labels.h"
+#include "machine.h"
 #include "source.h"
 
 enum { CHUNK = 16 };  // samples between two looks at the progress bar
@@ -173,7 +174,8 @@ static vq_status evaluate(evaluation *e) {
   const options *o = &d->opt;
   const char *labels = opt_text(o, OPT_truth);
   if (machine_open(d, o->file[0], &e->m)) return VQ_ERR;
-  if (source_open(d, &e->m, opt_text(o, OPT_images), &e->s)) return VQ_ERR;
+  sample_shape to = machine_samples(&e->m);
+  if (source_open(d, &to, opt_text(o, OPT_images), &e->s)) return VQ_ERR;
   if (labels && labels_read(d, labels, &e->s, e->m.out_count, &e->label))
     return VQ_ERR;
   if (open_other(e) || run_all(e)) return VQ_ERR;

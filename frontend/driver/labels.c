@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "load.h"
 #include "vq/eval.h"
 #include "vq/map.h"
 

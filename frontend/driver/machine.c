@@ -178,3 +178,8 @@ static vq_status run_source(machine *m, int64_t n, const float *in, float *out) 
 vq_status machine_run(machine *m, int64_t n, const float *in, float *out) {
   return m->handle ? run_compiled(m, n, in, out) : run_source(m, n, in, out);
 }
+
+sample_shape machine_samples(const machine *m) {
+  return (sample_shape){m->path, m->rank, m->dim, m->in_count,
+                        m->model ? m->model->preprocess : NULL};
+}

@@ -5,6 +5,7 @@
 
 #include "driver.h"
 #include "load.h"
+#include "source.h"
 #include "vitq.h"
 #include "vq/exec.h"
 
@@ -36,6 +37,9 @@ void machine_close(machine *m);
 // in: n * in_count floats; out: n * out_count floats, the first output only.
 VQ_NODISCARD vq_status machine_run(machine *m, int64_t n, const float *in,
                                    float *out);
+
+// What samples of a compiled model look like.
+sample_shape machine_samples(const machine *m);
 
 // "avx512vnni", or the name of the executor.
 const char *machine_variant(const machine *m);

@@ -2,7 +2,8 @@
 //
 // -O0 keeps one kernel per op of the imported graph: the reference to debug
 // against. -O1 rebuilds the network's own operations from the exporter's
-// primitives first, so that each becomes one kernel with its epilogue.
+// primitives first, so that each becomes one kernel with its epilogue. -O2 is
+// -O1 with the float operations turned into integer ones in between.
 #include "pipelines.h"
 
 static const struct {
@@ -10,8 +11,10 @@ static const struct {
 } levels[] = {
     {"0", "dce,outline,plan-memory", NULL},
     {"1", "fold,recompose,cse,dce,rows,pack,fuse,outline,dce,plan-memory", NULL},
-    {"2", NULL, "data-free calibration and integer kernels"},
-    {"3", NULL, "data-free calibration, learned rounding and integer kernels"},
+    {"2", "fold,recompose,cse,dce,insert-quantizers,observe,split-outliers,"
+          "reparam-layernorm,round-weights,freeze-quant,lower-int,cse,dce,"
+          "rows,pack,fuse,outline,dce,plan-memory", NULL},
+    {"3", NULL, "learned rounding"},
 };
 
 const char *level_pipeline(const char *level, const char **missing) {

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "machine.h"
 #include "source.h"
 #include "temporary.h"
 #include "vq/vec.h"
@@ -109,7 +110,8 @@ int do_run(driver *d) {
   vq_status s = machine_open(d, o->file[0], &r.m);
   for (unsigned i = 1; i < o->n_file && !s; i++) {
     source in;
-    s = source_open(d, &r.m, o->file[i], &in);
+    sample_shape to = machine_samples(&r.m);
+    s = source_open(d, &to, o->file[i], &in);
     if (s) break;
     s = run_source(&r, &in);
     source_close(&in);

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
+#include "load.h"
+
 static const char *base_name(const char *path) {
   const char *slash = strrchr(path, '/');
   return slash ? slash + 1 : path;
@@ -12,17 +14,16 @@ static const char *base_name(const char *path) {
 // ---- pixels ---------------------------------------------------------------------
 
 static vq_status need_picture_input(source *s) {
-  const machine *m = s->m;
   vq_loc loc = at_path(s->d, s->path);
-  if (m->rank != 4)
+  if (s->to.rank != 4)
     return vq_error(&s->d->diag, VQ_E_picture, loc,
                     "the model takes a tensor of rank %u, pictures need rank 4",
-                    m->rank);
-  const vitq_preprocess *p = m->model->preprocess;
+                    s->to.rank);
+  const vitq_preprocess *p = s->to.preprocess;
   if (!p->stated) {
     vq_error(&s->d->diag, VQ_E_picture, loc,
              "'%s' does not say how pixels become inputs, expected float32 "
-             ".npy data", m->path);
+             ".npy data", s->to.path);
     vq_note(&s->d->diag, (vq_loc){0},
             "compile it with --preprocess='scale=1/255 mean=... std=... "
             "resize=... crop=...'");
@@ -37,7 +38,7 @@ static vq_status need_picture_input(source *s) {
 
 static vq_status make_tensor(const source *s, vq_image *im, vq_loc loc,
                              float *out) {
-  const int64_t *d = s->m->dim;
+  const int64_t *d = s->to.dim;
   return vq_image_tensor(im, &s->preproc, (uint32_t)d[1], (uint32_t)d[2],
                          (uint32_t)d[3], loc, &s->d->diag, out);
 }
@@ -62,7 +63,7 @@ static void add_shape(vq_strbuf *out, unsigned rank, const int64_t *dim) {
 static vq_status wrong_shape(source *s, const char *expected) {
   vq_strbuf found = {0}, model = {0};
   add_shape(&found, s->array.rank, s->array.dim);
-  add_shape(&model, s->m->rank - 1, s->m->dim + 1);
+  add_shape(&model, s->to.rank - 1, s->to.dim + 1);
   vq_error(&s->d->diag, VQ_E_picture, at_path(s->d, s->path),
            "the array has shape %s, expected %s; one sample of the model is %s",
            vq_strbuf_z(&found), expected, vq_strbuf_z(&model));
@@ -74,10 +75,10 @@ static vq_status wrong_shape(source *s, const char *expected) {
 // [n, sample...] or one sample.
 static vq_status check_floats(source *s) {
   const vq_npy *a = &s->array;
-  unsigned rank = s->m->rank - 1, skip = a->rank == rank + 1;
+  unsigned rank = s->to.rank - 1, skip = a->rank == rank + 1;
   if (a->rank != rank + skip) return wrong_shape(s, "samples one after another");
   for (unsigned i = 0; i < rank; i++)
-    if (a->dim[i + skip] != s->m->dim[i + 1])
+    if (a->dim[i + skip] != s->to.dim[i + 1])
       return wrong_shape(s, "samples one after another");
   s->n = skip ? a->dim[0] : 1;
   return VQ_OK;
@@ -139,9 +140,9 @@ static vq_status open_any(source *s) {
                   "expected a JPEG or PNG picture, a .npy file or a folder");
 }
 
-vq_status source_open(driver *d, const machine *m, const char *path,
+vq_status source_open(driver *d, const sample_shape *to, const char *path,
                       source *out) {
-  *out = (source){.d = d, .m = m, .path = path};
+  *out = (source){.d = d, .to = *to, .path = path};
   vq_status st = open_any(out);
   if (st) source_close(out);
   return st;
@@ -156,7 +157,7 @@ vq_status source_load(const source *s, int64_t i, float *out) {
   if (s->list.n) return load_picture(s, s->list.path[i], out);
   if (!s->array.file) return load_picture(s, s->path, out);
   if (s->array.dtype == VQ_u8) return load_pixels(s, i, out);
-  size_t bytes = (size_t)s->m->in_count * sizeof(float);
+  size_t bytes = (size_t)s->to.count * sizeof(float);
   memcpy(out, (const char *)s->array.data + (size_t)i * bytes, bytes);
   return VQ_OK;
 }

@@ -40,6 +40,6 @@ static const vq_exec_ops interpreter = {"interpreter", prepare, run, release,
 vq_exec *vq_exec_interpreter(void) {
   vq_exec *e = malloc(sizeof *e);
   if (!e) vq_oom(sizeof *e);
-  e->ops = &interpreter;
+  *e = (vq_exec){&interpreter, NULL};
   return e;
 }

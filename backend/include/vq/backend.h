@@ -6,6 +6,7 @@
 #ifndef VQ_BACKEND_H
 #define VQ_BACKEND_H
 
+#include "vitq_abi.h"
 #include "vq/diag.h"
 #include "vq/exec.h"
 #include "vq/ir.h"
@@ -62,6 +63,11 @@ typedef struct vq_target_info {
 const vq_target_info *vq_target_list(unsigned *n);
 // Whether the running CPU has all of `requires`.
 bool vq_target_runs_here(uint64_t requires);
+
+// Reads the entries "preprocess.scale mean std resize crop interp". Numbers
+// are decimal, lists are separated by commas.
+VQ_NODISCARD vq_status vq_preprocess_read(const vq_module *m,
+                                          vitq_preprocess *out, vq_diag *diag);
 
 // LLVM's version, "19.1.7".
 const char *vq_backend_version(void);

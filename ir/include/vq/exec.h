@@ -24,8 +24,21 @@ typedef struct vq_exec_ops {
   void (*destroy)(vq_exec *e);
 } vq_exec_ops;
 
+// Calibration samples: inputs of a model, one at a time, each as the model
+// takes it (f32, preprocessed, without the batch dimension).
+typedef struct vq_samples {
+  int64_t n;
+  vq_status (*load)(void *user, int64_t i, float *out, vq_diag *diag);
+  // Called between samples; `done` of `total` steps. A failure stops. May be
+  // NULL.
+  vq_status (*progress)(void *user, const char *what, int64_t done,
+                        int64_t total);
+  void *user;
+} vq_samples;
+
 struct vq_exec {
   const vq_exec_ops *ops;
+  const vq_samples *samples;  // what passes calibrate with; NULL: nothing
 };
 
 // Backed by vq_eval_func. Free with e->ops->destroy(e).

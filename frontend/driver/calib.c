@@ -1,0 +1,67 @@
+// Calibration samples: pictures at even distances, or noise.
+#include "calib.h"
+
+#include <stdlib.h>
+
+#include "vq/backend.h"
+#include "vq/build.h"
+
+static vq_status load_noise(const calibration *c, int64_t i, float *out) {
+  vq_ctx *ctx = vq_ctx_create();
+  vq_module *m = vq_module_create(ctx, VQ_LIT("noise"));
+  const vq_type *t = vq_type_tensor(ctx, VQ_f32, 1, &c->count, NULL);
+  uint64_t seed = c->seed * UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)i;
+  vq_const *k = vq_const_random(m, VQ_LIT("noise"), t, seed, 1);
+  memcpy(out, vq_const_bytes(k), (size_t)c->count * sizeof *out);
+  vq_module_destroy(m);
+  vq_ctx_destroy(ctx);
+  return VQ_OK;
+}
+
+static vq_status load(void *user, int64_t i, float *out, vq_diag *diag) {
+  calibration *c = user;
+  (void)diag;  // the driver's own
+  if (c->is_noise) return load_noise(c, i, out);
+  return source_load(&c->pictures, i * c->stride, out);
+}
+
+static vq_status progress(void *user, const char *what, int64_t done,
+                          int64_t total) {
+  const calibration *c = user;
+  if (!c->d->terminal || opt_given(&c->d->opt, OPT_quiet)) return VQ_OK;
+  fprintf(stderr, "\r%s %lld/%lld ", what, (long long)done, (long long)total);
+  if (done == total) fputs("\r                              \r", stderr);
+  fflush(stderr);
+  return VQ_OK;
+}
+
+vq_status calibration_open(driver *d, const vq_module *m, const char *model,
+                           calibration *out) {
+  const options *o = &d->opt;
+  const char *what = opt_text(o, OPT_calib);
+  const vq_func *f = vq_module_func(m, VQ_LIT("main"));
+  *out = (calibration){.d = d, .stride = 1};
+  if (!what || !f || f->n_arg != 1) return VQ_OK;
+  const vq_type *t = f->arg[0].type;
+  if (t->dtype != VQ_f32 || t->rank < 1 || t->dim[0] < 1) return VQ_OK;
+  out->count = vq_type_count(t) / t->dim[0];
+  out->seed = (uint64_t)opt_count(o, OPT_seed);
+  out->samples = (vq_samples){opt_count(o, OPT_calib_size), load, progress, out};
+  if (strcmp(what, "noise") == 0) {
+    out->is_noise = true;
+    return VQ_OK;
+  }
+  if (vq_preprocess_read(m, &out->preprocess, &d->diag)) return VQ_ERR;
+  sample_shape to = {model, t->rank, t->dim, out->count, &out->preprocess};
+  if (source_open(d, &to, what, &out->pictures)) return VQ_ERR;
+  out->is_open = true;
+  if (out->pictures.n == 0)
+    return vq_error(&d->diag, VQ_E_picture, at_path(d, what), "has no samples");
+  if (out->samples.n > out->pictures.n) out->samples.n = out->pictures.n;
+  out->stride = out->pictures.n / out->samples.n;
+  return VQ_OK;
+}
+
+void calibration_close(calibration *c) {
+  if (c->is_open) source_close(&c->pictures);
+}

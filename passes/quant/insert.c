@@ -1,0 +1,151 @@
+// insert-quantizers: a fake_quant where a value will be a code.
+//
+// Quantized are: inputs and weights of linear and patch_embed, operands of
+// attention, and the residual stream, which is every value a layer_norm reads.
+// Biases, position tables and norms' parameters stay float until lower-int folds
+// them. Scales are 0, not known; until they are, a quantizer passes its input.
+//
+// --bits=wNaM gives the widths. Codes of q, k and v lie around 128 whatever the
+// width, so that the three parts of a packed projection share one range. The
+// first and the last layer keep at least 8 bits (methods of the field agree that
+// less costs more there than it saves); the residual stream has 16.
+#include "quant/quant.h"
+
+typedef struct inserter {
+  vq_module *m;
+  vq_func *f;
+  vq_pass_ctx *pc;
+  int64_t w_bits, a_bits;
+} inserter;
+
+static vq_value *zero_const(inserter *s, vq_str base, const char *suffix,
+                            float v) {
+  return vq_quant_const(s->m, base, suffix, VQ_f32, 0, NULL, &v);
+}
+
+// fake_quant of `x` with an unknown scale, before `before`.
+static vq_value *quantizer(inserter *s, vq_value *x, vq_op *before,
+                           const char *role, int64_t lo, int64_t hi,
+                           float zero) {
+  vq_builder b = {s->f, before, before ? before->loc : (vq_loc){0}, s->pc->diag};
+  vq_attrs_fake_quant a = {.lo = lo, .hi = hi, .role = vq_str_of(role)};
+  vq_value *in[] = {x, zero_const(s, x->name, "scale", 0),
+                    zero_const(s, x->name, "zero", zero)};
+  vq_stat(s->pc, role, 1);
+  return vq_build1(&b, VQ_OP_fake_quant, in, 3, &a, VQ_LIT(""));
+}
+
+// Where the quantizer of `v` goes; constants may be quantized anywhere.
+static vq_op *after(const inserter *s, const vq_value *v) {
+  return v->kind == VQ_VALUE_RESULT ? v->def->next : s->f->first;
+}
+
+static const char *role_of(const vq_value *x) {
+  if (x->kind != VQ_VALUE_RESULT) return "linear";
+  switch ((int)x->def->code) {
+    case VQ_OP_layer_norm: return "norm";
+    case VQ_OP_gelu:
+    case VQ_OP_silu: return "act";
+    default: return "linear";
+  }
+}
+
+// A linear whose result only leaves the model, or is only moved there.
+static bool is_head(const vq_op *op) {
+  vq_each_use(op->out, u)
+    if (u->user->code != VQ_OP_return && u->user->code != VQ_OP_reshape)
+      return false;
+  return true;
+}
+
+// A quantizer of `x` with this range, if some earlier reader has one.
+static vq_value *existing(const vq_value *x, const char *role, int64_t lo,
+                          int64_t hi) {
+  vq_each_use(x, u) {
+    const vq_op *op = u->user;
+    if (!vq_quant_is(op, role) || u->idx != VQ_FQ_X) continue;
+    const vq_attrs_fake_quant *a = VQ_ATTRS(op, fake_quant);
+    if (a->lo == lo && a->hi == hi) return op->out;
+  }
+  return NULL;
+}
+
+// Operand `i` of `op` through a quantizer; a residual gets one on top of its own.
+static vq_status quantize_operand(inserter *s, vq_op *op, unsigned i,
+                                  const char *role, int64_t lo, int64_t hi,
+                                  float zero) {
+  vq_value *x = vq_in(op, i);
+  const vq_op *def = vq_quant_def(x, VQ_OP_fake_quant);
+  if (def && !vq_quant_is(def, "residual")) return VQ_OK;
+  vq_value *y = existing(x, role, lo, hi);
+  if (!y) y = quantizer(s, x, after(s, x), role, lo, hi, zero);
+  if (!y) return VQ_ERR;
+  vq_set_operand(op, i, y);
+  return VQ_OK;
+}
+
+static vq_status quantize_weight(inserter *s, vq_op *op, bool edge) {
+  vq_value *w = vq_in(op, 1);
+  if (!vq_const_of(w)) return VQ_OK;
+  int64_t bits = edge && s->w_bits < 8 ? 8 : s->w_bits;
+  int64_t hi = (1 << (bits - 1)) - 1;
+  return quantize_operand(s, op, 1, "weight", -hi, hi, 0);
+}
+
+static vq_status quantize_linear(inserter *s, vq_op *op) {
+  bool edge = op->code == VQ_OP_patch_embed || is_head(op);
+  int64_t bits = edge && s->a_bits < 8 ? 8 : s->a_bits;
+  if (quantize_weight(s, op, edge)) return VQ_ERR;
+  return quantize_operand(s, op, 0, role_of(vq_in(op, 0)), 0,
+                          ((int64_t)1 << bits) - 1, 0);
+}
+
+static vq_status quantize_attention(inserter *s, vq_op *op) {
+  static const char *const role[] = {"q", "k", "v"};
+  int64_t half = (int64_t)1 << (s->a_bits - 1);
+  for (unsigned i = 0; i < 3; i++)
+    if (quantize_operand(s, op, i, role[i], 128 - half, 127 + half, 128))
+      return VQ_ERR;
+  return VQ_OK;
+}
+
+// The residual stream: all readers of what a layer_norm reads see its code.
+static vq_status quantize_residual(inserter *s, vq_op *op) {
+  vq_value *x = vq_in(op, 0);
+  if (x->kind != VQ_VALUE_RESULT || x->def->code == VQ_OP_fake_quant) return VQ_OK;
+  vq_value *y = quantizer(s, x, x->def->next, "residual", -32767, 32767, 0);
+  if (!y) return VQ_ERR;
+  vq_replace_uses_except(x, y, y->def);
+  return VQ_OK;
+}
+
+static vq_status insert(inserter *s, vq_op *op) {
+  switch ((int)op->code) {
+    case VQ_OP_layer_norm: return quantize_residual(s, op);
+    case VQ_OP_linear:
+    case VQ_OP_patch_embed: return quantize_linear(s, op);
+    case VQ_OP_attention: return quantize_attention(s, op);
+    default: return VQ_OK;
+  }
+}
+
+// "w8a8": two widths of 3 to 8 bits.
+static vq_status parse_bits(vq_str text, inserter *s) {
+  bool ok = text.n == 4 && text.p[0] == 'w' && text.p[2] == 'a';
+  s->w_bits = ok ? text.p[1] - '0' : 0;
+  s->a_bits = ok ? text.p[3] - '0' : 0;
+  if (s->w_bits >= 3 && s->w_bits <= 8 && s->a_bits >= 3 && s->a_bits <= 8)
+    return VQ_OK;
+  return vq_error(s->pc->diag, VQ_E_option, (vq_loc){0},
+                  "bits is '%.*s', expected wNaM with N and M from 3 to 8",
+                  VQ_FMT(text));
+}
+
+vq_status vq_pass_insert_quantizers(vq_module *m, vq_pass_ctx *pc) {
+  inserter s = {.m = m, .f = vq_quant_main(m), .pc = pc};
+  if (!s.f) return VQ_OK;
+  if (parse_bits(VQ_OPTS(pc, vq_pass_insert_quantizers)->bits, &s)) return VQ_ERR;
+  vq_status st = VQ_OK;
+  for (vq_op *op = s.f->first; op && !st; op = op->next) st = insert(&s, op);
+  return st;
+}

@@ -1,0 +1,201 @@
+// lower-int: dequantize and quantize meeting data movement and each other.
+#include "quant/lower_int.h"
+#include "vq/eval.h"
+
+// ---- dequantize moves down ---------------------------------------------------------
+
+bool vq_lower_move(vq_lowering *lo, vq_op *op) {
+  vq_coded x;
+  vq_value *in[2] = {NULL, vq_in_opt(op, 1)};
+  if (!vq_lower_scalar_code(vq_in(op, 0), &x)) return false;
+  if (op->code == VQ_OP_gather_rows && VQ_ATTRS(op, gather_rows)->pad) return false;
+  in[0] = x.q;
+  vq_value *y = vq_build1(&lo->b, op->code, in, op->n_in, op->attrs, VQ_LIT(""));
+  return vq_lower_replace(lo, op, vq_lower_dequantize(lo, y, x.scale, x.zero));
+}
+
+// concat of codes with equal scales.
+bool vq_lower_concat(vq_lowering *lo, vq_op *op) {
+  vq_coded first, x;
+  vq_value **in = VQ_NEW_N(lo->pc->temp, vq_value *, op->n_in);
+  for (unsigned i = 0; i < op->n_in; i++) {
+    if (!vq_lower_scalar_code(vq_in(op, i), &x)) return false;
+    if (i == 0) first = x;
+    if (x.q->type->dtype != first.q->type->dtype ||
+        vq_lower_scale(&x) != vq_lower_scale(&first) ||
+        vq_lower_zero(&x) != vq_lower_zero(&first))
+      return false;
+    in[i] = x.q;
+  }
+  if (!op->n_in) return false;
+  vq_value *y = vq_build1(&lo->b, op->code, in, op->n_in, op->attrs, VQ_LIT(""));
+  return vq_lower_replace(lo, op, vq_lower_dequantize(lo, y, first.scale, first.zero));
+}
+
+// ---- quantize moves up -------------------------------------------------------------
+
+static vq_value *requantize_like(vq_lowering *lo, const vq_op *q, vq_opcode code,
+                                 vq_value *x, vq_value *mult, vq_value *zero) {
+  const vq_attrs_quantize *a = VQ_ATTRS(q, quantize);
+  vq_value *in[] = {x, mult, zero};
+  vq_attrs_requantize r = {.to = a->to, .lo = a->lo, .hi = a->hi};
+  return vq_build1(&lo->b, code, in, zero ? 3 : 2,
+                   code == VQ_OP_requantize ? (const void *)&r : a, VQ_LIT(""));
+}
+
+static bool is_scalar_quantize(const vq_op *q) {
+  return vq_const_of(vq_in(q, 1)) && vq_type_count(vq_in(q, 1)->type) == 1 &&
+         (q->n_in < 3 || (vq_const_of(vq_in(q, 2)) &&
+                          vq_type_count(vq_in(q, 2)->type) == 1));
+}
+
+bool vq_lower_quantize_concat(vq_lowering *lo, vq_op *op) {
+  const vq_op *cat = vq_quant_def(vq_in(op, 0), VQ_OP_concat);
+  if (!cat || !vq_has_one_use(cat->out) || !is_scalar_quantize(op)) return false;
+  vq_value **in = VQ_NEW_N(lo->pc->temp, vq_value *, cat->n_in);
+  for (unsigned i = 0; i < cat->n_in; i++) {
+    in[i] = requantize_like(lo, op, VQ_OP_quantize, vq_in(cat, i), vq_in(op, 1),
+                            vq_in_opt(op, 2));
+    if (!in[i]) return vq_lower_replace(lo, op, NULL);
+  }
+  return vq_lower_replace(lo, op, vq_build1(&lo->b, VQ_OP_concat, in, cat->n_in,
+                                            cat->attrs, VQ_LIT("")));
+}
+
+bool vq_lower_quantize_const(vq_lowering *lo, vq_op *op) {
+  vq_tensor in[3];
+  for (unsigned i = 0; i < op->n_in; i++) {
+    vq_const *c = vq_const_of(vq_in(op, i));
+    if (!c || !vq_const_bytes(c)) return false;
+    in[i] = (vq_tensor){c->value.type, (void *)vq_const_bytes(c)};
+  }
+  const vq_type *t = op->out->type;
+  vq_tensor out = {t, vq_arena_alloc(&lo->m->arena, (size_t)vq_type_bytes(t), 64)};
+  if (vq_eval_op(op, in, &out, lo->pc->diag)) return vq_lower_replace(lo, op, NULL);
+  return vq_lower_replace(
+      lo, op, &vq_const_new(lo->m, vq_in(op, 0)->name, t, out.data)->value);
+}
+
+// The part of the last dimension that a slice takes; false if it cuts elsewhere.
+static bool last_part(const vq_op *slice, int64_t *begin, int64_t *size) {
+  const vq_attrs_slice *s = VQ_ATTRS(slice, slice);
+  const vq_type *x = vq_in(slice, 0)->type;
+  if (x->rank < 1) return false;
+  for (unsigned k = 0; k < s->step.n; k++)
+    if (s->step.p[k] != 1) return false;
+  for (unsigned k = 0; k + 1 < x->rank; k++)
+    if (s->begin.p[k] != 0 || s->size.p[k] != x->dim[k]) return false;
+  *begin = s->begin.p[x->rank - 1], *size = s->size.p[x->rank - 1];
+  return true;
+}
+
+typedef struct parts {
+  float *mult;
+  int16_t *zero;
+  int64_t covered;
+} parts;
+
+// True when every reader of `x` is a slice of its last dimension whose only
+// reader is a quantize like `like`; notes their factors channel by channel.
+static bool read_parts(const vq_value *x, const vq_op *like, parts *p) {
+  const vq_attrs_quantize *a = VQ_ATTRS(like, quantize);
+  vq_each_use(x, u) {
+    int64_t begin, size;
+    const vq_op *s = u->user;
+    if (s->code != VQ_OP_slice || !vq_has_one_use(s->out) ||
+        !last_part(s, &begin, &size))
+      return false;
+    const vq_op *q = s->out->uses->user;
+    if (q->code != VQ_OP_quantize || s->out->uses->idx != 0 || !is_scalar_quantize(q))
+      return false;
+    const vq_attrs_quantize *b = VQ_ATTRS(q, quantize);
+    if (!vq_str_eq(a->to, b->to) || a->lo != b->lo || a->hi != b->hi) return false;
+    for (int64_t c = begin; c < begin + size; c++) {
+      p->mult[c] = vq_quant_at(vq_in(q, 1), 0);
+      p->zero[c] = q->n_in > 2 ? (int16_t)vq_const_f64(vq_const_of(vq_in(q, 2)), 0) : 0;
+    }
+    p->covered += size;
+  }
+  return true;
+}
+
+// quantize(slice(x)) for all parts of x: slice(quantize(x)), one factor and zero
+// point per channel. q, k and v of a packed projection are quantized in its
+// epilogue that way.
+bool vq_lower_slices(vq_lowering *lo, vq_op *op) {
+  vq_op *slice = vq_quant_def(vq_in(op, 0), VQ_OP_slice);
+  vq_value *x = slice ? vq_in(slice, 0) : NULL;
+  if (!x || x->kind != VQ_VALUE_RESULT || x->type->rank < 1) return false;
+  int64_t n = x->type->dim[x->type->rank - 1];
+  parts p = {VQ_NEW_N(lo->pc->temp, float, (size_t)n),
+             VQ_NEW_N(lo->pc->temp, int16_t, (size_t)n), 0};
+  if (!read_parts(x, op, &p) || p.covered != n) return false;
+  lo->b.before = x->def->next;
+  vq_value *mult = vq_quant_const(lo->m, x->name, "mult", VQ_f32, 1, &n, p.mult);
+  vq_value *zero = vq_quant_const(lo->m, x->name, "zero", VQ_i16, 1, &n, p.zero);
+  vq_value *q = requantize_like(lo, op, VQ_OP_quantize, x, mult, zero);
+  if (!q) return vq_lower_replace(lo, op, NULL);
+  for (vq_use *u = x->uses, *next; u; u = next) {
+    next = u->next;
+    if (u->user->code != VQ_OP_slice) continue;
+    vq_op *old = u->user, *user = old->out->uses->user;
+    lo->b.before = old;
+    vq_value *y = vq_build1(&lo->b, VQ_OP_slice, &q, 1, old->attrs, VQ_LIT(""));
+    if (!vq_lower_replace(lo, user, y)) return false;
+    vq_erase_op(old);
+  }
+  return true;
+}
+
+// ---- quantize meets what makes its operand -----------------------------------------
+
+// a * b, element by element, where one of them may have a single element; NULL
+// if their counts do not fit.
+static vq_value *product(vq_lowering *lo, vq_value *a, vq_value *b) {
+  int64_t n = vq_type_count(a->type), k = vq_type_count(b->type);
+  if (n < k) return product(lo, b, a);
+  if (k != 1 && (k != n || a->type->rank != 1 || b->type->rank != 1)) return NULL;
+  float *v = VQ_NEW_N(lo->pc->temp, float, (size_t)n);
+  for (int64_t i = 0; i < n; i++)
+    v[i] = (float)((double)vq_quant_at(a, i) * (double)vq_quant_at(b, i));
+  return vq_quant_const(lo->m, a->name, "mult", VQ_f32, a->type->rank, a->type->dim, v);
+}
+
+// quantize(dequantize(x)): one requantize, if x has no zero point.
+bool vq_lower_requantize(vq_lowering *lo, vq_op *op) {
+  vq_coded x;
+  if (!vq_lower_code(vq_in(op, 0), &x) || x.zero || !vq_const_of(vq_in(op, 1)))
+    return false;
+  vq_value *mult = product(lo, x.scale, vq_in(op, 1));
+  if (!mult) return false;
+  return vq_lower_replace(lo, op, requantize_like(lo, op, VQ_OP_requantize, x.q, mult,
+                                                  vq_in_opt(op, 2)));
+}
+
+// quantize(x * c): c joins the factor.
+bool vq_lower_factor(vq_lowering *lo, vq_op *op) {
+  const vq_op *mul = vq_quant_def(vq_in(op, 0), VQ_OP_mul);
+  if (!mul || !vq_const_of(vq_in(mul, 1)) || !vq_const_of(vq_in(op, 1))) return false;
+  vq_value *mult = product(lo, vq_in(mul, 1), vq_in(op, 1));
+  if (!mult) return false;
+  return vq_lower_replace(lo, op, requantize_like(lo, op, VQ_OP_quantize, vq_in(mul, 0),
+                                                  mult, vq_in_opt(op, 2)));
+}
+
+// quantize(layer_norm(codes)): the factor joins gamma and beta.
+bool vq_lower_norm_scale(vq_lowering *lo, vq_op *op) {
+  const vq_op *norm = vq_quant_def(vq_in(op, 0), VQ_OP_layer_norm);
+  if (!norm || vq_in(norm, 0)->type->dtype != VQ_i16 || norm->n_in != 3 ||
+      !vq_has_one_use(norm->out) || !is_scalar_quantize(op) ||
+      vq_quant_at(vq_in(op, 1), 0) == 1)
+    return false;
+  if (!vq_const_of(vq_in(norm, 1)) || !vq_const_of(vq_in(norm, 2))) return false;
+  float one = 1;
+  vq_value *in[] = {vq_in(norm, 0), product(lo, vq_in(norm, 1), vq_in(op, 1)),
+                    product(lo, vq_in(norm, 2), vq_in(op, 1))};
+  vq_value *y = vq_build1(&lo->b, VQ_OP_layer_norm, in, 3, norm->attrs, VQ_LIT(""));
+  vq_value *unit = vq_quant_const(lo->m, VQ_LIT("one"), "mult", VQ_f32, 0, NULL, &one);
+  if (!y) return vq_lower_replace(lo, op, NULL);
+  return vq_lower_replace(
+      lo, op, requantize_like(lo, op, VQ_OP_quantize, y, unit, vq_in_opt(op, 2)));
+}

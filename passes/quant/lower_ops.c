@@ -1,0 +1,109 @@
+// lower-int: operations that compute on codes.
+#include <math.h>
+
+#include "quant/lower_int.h"
+
+// ---- linear, patch_embed -----------------------------------------------------------
+
+// b / (sx sw_o) - zx * sum_i w_oi, in i32.
+static vq_value *int_bias(vq_lowering *lo, const vq_op *op, const vq_coded *x,
+                          const vq_coded *w) {
+  int64_t n = w->q->type->dim[0], k = vq_type_count(w->q->type) / n;
+  const int8_t *code = vq_const_bytes(vq_const_of(w->q));
+  const float *bias = vq_quant_bias(lo->pc, op, n);
+  if (!code || !bias) return NULL;
+  int32_t *b = VQ_NEW_N(lo->pc->temp, int32_t, (size_t)n);
+  double sx = vq_lower_scale(x), zx = vq_lower_zero(x);
+  for (int64_t o = 0; o < n; o++) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < k; i++) sum += code[o * k + i];
+    double v = nearbyint((double)bias[o] / (sx * (double)vq_quant_at(w->scale, o))) -
+               zx * (double)sum;
+    b[o] = (int32_t)fmin(fmax(v, -0x1p30), 0x1p30);
+  }
+  return vq_quant_const(lo->m, op->out->name, "bias", VQ_i32, 1, &n, b);
+}
+
+bool vq_lower_linear(vq_lowering *lo, vq_op *op) {
+  vq_coded x, w;
+  if (!vq_lower_scalar_code(vq_in(op, 0), &x) || !vq_lower_code(vq_in(op, 1), &w) ||
+      !vq_const_of(w.q) || vq_dtype_bits(x.q->type->dtype) > 8 ||
+      (vq_in_opt(op, 2) && !vq_const_of(vq_in(op, 2))))
+    return false;
+  int64_t n = w.q->type->dim[0];
+  vq_value *bias = int_bias(lo, op, &x, &w);
+  vq_value *in[] = {x.q, w.q, bias};
+  vq_value *acc = bias ? vq_build1(&lo->b, op->code, in, 3, op->attrs, VQ_LIT("")) : NULL;
+  float *mult = VQ_NEW_N(lo->pc->temp, float, (size_t)n);
+  for (int64_t o = 0; o < n; o++)
+    mult[o] = (float)(vq_lower_scale(&x) * (double)vq_quant_at(w.scale, o));
+  vq_value *scale = vq_quant_const(lo->m, op->out->name, "mult", VQ_f32, 1, &n, mult);
+  return vq_lower_replace(lo, op, vq_lower_dequantize(lo, acc, scale, NULL));
+}
+
+// ---- layer_norm --------------------------------------------------------------------
+
+bool vq_lower_norm(vq_lowering *lo, vq_op *op) {
+  vq_coded x;
+  if (!vq_lower_scalar_code(vq_in(op, 0), &x) || x.zero ||
+      x.q->type->dtype != VQ_i16 || x.q->type->dim[x.q->type->rank - 1] > 1 << 15)
+    return false;
+  double s = vq_lower_scale(&x);
+  vq_attrs_layer_norm a = *VQ_ATTRS(op, layer_norm);
+  a.eps = (float)((double)a.eps / (s * s));
+  vq_value *in[] = {x.q, vq_in_opt(op, 1), vq_in_opt(op, 2)};
+  return vq_lower_replace(
+      lo, op, vq_build1(&lo->b, VQ_OP_layer_norm, in, op->n_in, &a, VQ_LIT("")));
+}
+
+// ---- attention -----------------------------------------------------------------------
+
+static const double log2e = 1.4426950408889634;
+
+static vq_value *scaled_bias(vq_lowering *lo, vq_value *bias) {
+  float *b = vq_quant_floats(lo->pc, bias);
+  if (!b) return NULL;
+  for (int64_t i = 0; i < vq_type_count(bias->type); i++)
+    b[i] = (float)((double)b[i] * log2e);
+  return vq_quant_const(lo->m, bias->name, "log2", VQ_f32, bias->type->rank,
+                        bias->type->dim, b);
+}
+
+bool vq_lower_attention(vq_lowering *lo, vq_op *op) {
+  const vq_attrs_attention *a = VQ_ATTRS(op, attention);
+  vq_coded c[3];
+  for (unsigned i = 0; i < 3; i++)
+    if (!vq_lower_scalar_code(vq_in(op, i), &c[i]) ||
+        vq_dtype_bits(c[i].q->type->dtype) > 8)
+      return false;
+  vq_value *bias = vq_in_opt(op, 3);
+  if (bias && !vq_const_of(bias)) return false;
+  if (bias && !(bias = scaled_bias(lo, bias))) return vq_lower_replace(lo, op, NULL);
+  double scale = vq_lower_scale(&c[0]) * vq_lower_scale(&c[1]) *
+                 (double)a->scale * log2e;
+  vq_attrs_attention_int at = {.heads = a->heads, .scale = (float)scale,
+                               .q_zero = (int64_t)vq_lower_zero(&c[0]),
+                               .k_zero = (int64_t)vq_lower_zero(&c[1]),
+                               .v_zero = (int64_t)vq_lower_zero(&c[2]),
+                               .levels = 255};
+  vq_value *in[] = {c[0].q, c[1].q, c[2].q, bias};
+  vq_value *y = vq_build1(&lo->b, VQ_OP_attention_int, in, bias ? 4 : 3, &at, VQ_LIT(""));
+  if (y)
+    y = vq_build_binary(&lo->b, VQ_OP_mul, y, c[2].scale, VQ_LIT(""));
+  return vq_lower_replace(lo, op, y);
+}
+
+// ---- gelu, silu --------------------------------------------------------------------
+
+bool vq_lower_act(vq_lowering *lo, vq_op *op) {
+  vq_coded x;
+  if (!vq_lower_code(vq_in(op, 0), &x)) return false;
+  vq_str form = op->code == VQ_OP_gelu ? VQ_ATTRS(op, gelu)->form : VQ_LIT("");
+  vq_attrs_piecewise a = {.fn = VQ_LIT("gelu")};
+  if (op->code == VQ_OP_silu) a.fn = VQ_LIT("silu");
+  if (vq_str_is(form, "tanh")) a.fn = VQ_LIT("gelu_tanh");
+  if (vq_str_is(form, "sigmoid")) a.fn = VQ_LIT("gelu_sigmoid");
+  vq_value *in = vq_in(op, 0);
+  return vq_lower_replace(
+      lo, op, vq_build1(&lo->b, VQ_OP_piecewise, &in, 1, &a, VQ_LIT("")));
+}

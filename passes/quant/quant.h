@@ -1,0 +1,64 @@
+// What the quantizer passes share: roles, and constants of scales and zeros.
+//
+// A quantizer is a fake_quant op whose scale and zero operands are constants.
+// insert-quantizers makes them with scale 0 (not known), observe fills in those
+// of activations, round-weights those of weights. Its role says what it codes:
+//
+//   weight     i8 symmetric, one scale per output channel
+//   norm       output of a layer_norm, one scale per channel until
+//              reparam-layernorm makes it one
+//   act        output of an activation function, one scale per channel until
+//              split-outliers makes it one
+//   linear     any other input of a linear or patch_embed
+//   q, k, v    operands of attention; k and v symmetric around 128
+//   residual   i16 symmetric, what layer_norm reads
+#ifndef VQ_PASSES_QUANT_H
+#define VQ_PASSES_QUANT_H
+
+#include "passes.h"
+#include "vq/rewrite.h"
+#include "vq/strbuf.h"
+
+enum { VQ_FQ_X, VQ_FQ_SCALE, VQ_FQ_ZERO };  // operands of fake_quant
+
+static inline vq_op *vq_quant_def(const vq_value *v, vq_opcode code) {
+  return v->kind == VQ_VALUE_RESULT && v->def->code == code ? v->def : NULL;
+}
+
+// A fake_quant op of one of these roles.
+bool vq_quant_is(const vq_op *op, const char *role);
+// Its scale is known: not the 0 it was made with.
+bool vq_quant_known(const vq_op *fq);
+
+// Replaces scale and zero of `fq` by constants of `n` elements along the last
+// dimension, or, for n = 1, scalars.
+void vq_quant_set(vq_op *fq, int64_t n, const float *scale, const float *zero);
+
+// One scale and zero point that covers the ranges of all channels.
+void vq_quant_merge_channels(vq_op *fq);
+
+// A new constant named "<base>.<suffix>"; data are copied.
+vq_value *vq_quant_const(vq_module *m, vq_str base, const char *suffix,
+                         vq_dtype dtype, unsigned rank, const int64_t *dim,
+                         const void *data);
+
+// Element `i` of a scale or zero operand that has one or `n` elements.
+float vq_quant_at(vq_value *c, int64_t i);
+
+// The elements of a constant of f32 in the pass's temporary memory; NULL after
+// a diagnostic when its data is missing.
+float *vq_quant_floats(vq_pass_ctx *pc, vq_value *c);
+
+// The bias of a linear or patch_embed as floats, zeros when there is none.
+float *vq_quant_bias(vq_pass_ctx *pc, const vq_op *linear, int64_t n_out);
+
+// Gives `op` (linear or patch_embed) another weight and bias; returns its new
+// result, of which all uses are taken over.
+vq_value *vq_quant_relinear(vq_pass_ctx *pc, vq_op *op, vq_value *x,
+                            vq_value *w, vq_value *b);
+
+static inline vq_func *vq_quant_main(vq_module *m) {
+  return vq_module_func(m, VQ_LIT("main"));
+}
+
+#endif

@@ -1,0 +1,216 @@
+// split-outliers: channels far beyond the rest of their tensor are computed
+// several times, so that one scale per tensor fits all.
+//
+// A single channel of one post-GELU tensor of a real ViT reaches 35 times the
+// range of all others; with it in the range of an 8-bit code the others have
+// three bits left. Such a channel is split as in outlier channel splitting (Zhao
+// et al., ICML 2019), but without the loss: with m copies, copy i of m codes
+//
+//   q_i = floor(x / (m s) + i / m + 1 / (2 m))       i = 0 .. m-1
+//
+// and the q_i add up to rne(x / s) (Hermite's identity), the code the channel
+// would have had with range enough. So fc1 gets m equal rows, fc2 m equal
+// columns, and the quantizer one factor 1/m and one offset per channel; no
+// kernel knows of it. The cost is m - 1 columns.
+//
+// A channel is an outlier when its range is more than `limit` times the median
+// range of its tensor. Splitting stops at `max-share` of the channels; beyond
+// that the range is clipped to what fits.
+#include "quant/quant.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct split {
+  int64_t n, n_new;  // channels before and after
+  int64_t *source;   // of each new channel
+  int64_t *m, *index;  // copies of it, and which this is
+  double least, most;  // range of all channels, each divided by its m
+} split;
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+// The ranges [least, most] of the channels of a per-channel quantizer.
+static void ranges(const vq_op *fq, int64_t n, double *least, double *most) {
+  const vq_attrs_fake_quant *a = VQ_ATTRS(fq, fake_quant);
+  for (int64_t c = 0; c < n; c++) {
+    double s = (double)vq_quant_at(vq_in(fq, VQ_FQ_SCALE), c);
+    double z = (double)vq_quant_at(vq_in(fq, VQ_FQ_ZERO), c);
+    least[c] = fmin(((double)a->lo - z) * s, 0);
+    most[c] = fmax(((double)a->hi - z) * s, 0);
+  }
+}
+
+static split plan(const vq_op *fq, double limit, double max_share,
+                  vq_pass_ctx *pc) {
+  split p = {.n = vq_type_count(vq_in(fq, VQ_FQ_SCALE)->type)};
+  size_t n = (size_t)p.n;
+  double *least = VQ_NEW_N(pc->temp, double, n), *most = VQ_NEW_N(pc->temp, double, n);
+  double *width = VQ_NEW_N(pc->temp, double, n);
+  int64_t *m = VQ_NEW_N(pc->temp, int64_t, n);
+  ranges(fq, p.n, least, most);
+  for (size_t c = 0; c < n; c++) width[c] = most[c] - least[c];
+  qsort(width, n, sizeof *width, by_value);
+  double fits = limit * width[n / 2];
+  int64_t room = (int64_t)(max_share * (double)p.n);
+  // Channels within the limit set the range that copies must fit into.
+  for (size_t c = 0; c < n; c++)
+    if (most[c] - least[c] <= fits) {
+      p.least = fmin(p.least, least[c]);
+      p.most = fmax(p.most, most[c]);
+    }
+  for (size_t c = 0; c < n; c++) {
+    m[c] = 1;
+    if (fits > 0 && most[c] - least[c] > fits) {
+      double need = fmax(p.most > 0 ? most[c] / p.most : 1,
+                         p.least < 0 ? least[c] / p.least : 1);
+      m[c] = (int64_t)fmin(ceil(fmax(need, 1)), (double)room + 1);
+      room -= m[c] - 1;
+    }
+    p.n_new += m[c];
+  }
+  p.source = VQ_NEW_N(pc->temp, int64_t, (size_t)p.n_new);
+  p.m = VQ_NEW_N(pc->temp, int64_t, (size_t)p.n_new);
+  p.index = VQ_NEW_N(pc->temp, int64_t, (size_t)p.n_new);
+  int64_t at = 0;
+  for (int64_t c = 0; c < p.n; c++)
+    for (int64_t i = 0; i < m[c]; i++, at++)
+      p.source[at] = c, p.m[at] = m[c], p.index[at] = i;
+  return p;
+}
+
+// ---- the rewrite -----------------------------------------------------------------
+
+// A weight and its quantizer, which is not known yet.
+static vq_op *open_weight(const vq_op *linear) {
+  vq_op *wq = linear && linear->code == VQ_OP_linear
+                  ? vq_quant_def(vq_in(linear, 1), VQ_OP_fake_quant)
+                  : NULL;
+  if (!wq || !vq_const_of(vq_in(wq, VQ_FQ_X)) || vq_quant_known(wq)) return NULL;
+  if (vq_in_opt(linear, 2) && !vq_const_of(vq_in(linear, 2))) return NULL;
+  return wq;
+}
+
+static vq_value *new_weight(vq_builder *b, const vq_op *wq, int64_t rows,
+                            int64_t cols, const float *w) {
+  vq_module *m = b->func->module;
+  int64_t dim[] = {rows, cols};
+  vq_value *in[] = {vq_quant_const(m, vq_in(wq, VQ_FQ_X)->name, "split", VQ_f32, 2,
+                                   dim, w),
+                    vq_in(wq, VQ_FQ_SCALE), vq_in(wq, VQ_FQ_ZERO)};
+  return vq_build1(b, VQ_OP_fake_quant, in, 3, wq->attrs, VQ_LIT(""));
+}
+
+// Row (or column) source[i] of w becomes row (column) i.
+static vq_value *spread(vq_builder *b, const vq_op *linear, const split *p,
+                        bool columns, vq_pass_ctx *pc) {
+  const vq_op *wq = open_weight(linear);
+  const int64_t *d = vq_in(wq, VQ_FQ_X)->type->dim;
+  const float *w = vq_quant_floats(pc, vq_in(wq, VQ_FQ_X));
+  int64_t rows = columns ? d[0] : p->n_new, cols = columns ? p->n_new : d[1];
+  if (!w) return NULL;
+  float *to = VQ_NEW_N(pc->temp, float, (size_t)(rows * cols));
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < cols; c++)
+      to[r * cols + c] = columns ? w[r * d[1] + p->source[c]]
+                                 : w[p->source[r] * d[1] + c];
+  return new_weight(b, wq, rows, cols, to);
+}
+
+// fc1 with its rows repeated, then the activation function.
+static vq_value *wider_act(vq_op *act, const split *p, vq_pass_ctx *pc) {
+  vq_op *fc1 = vq_in(act, 0)->def;
+  vq_module *m = fc1->func->module;
+  vq_builder b = {fc1->func, act, fc1->loc, pc->diag};
+  const float *bias = vq_quant_bias(pc, fc1, p->n);
+  vq_value *w = bias ? spread(&b, fc1, p, false, pc) : NULL;
+  if (!w) return NULL;
+  float *to = VQ_NEW_N(pc->temp, float, (size_t)p->n_new);
+  for (int64_t i = 0; i < p->n_new; i++) to[i] = bias[p->source[i]];
+  vq_value *in[] = {vq_in(fc1, 0), w,
+                    vq_quant_const(m, fc1->out->name, "bias", VQ_f32, 1, &p->n_new, to)};
+  vq_value *y = vq_build1(&b, VQ_OP_linear, in, 3, fc1->attrs, VQ_LIT(""));
+  return y ? vq_build1(&b, act->code, &y, 1, act->attrs, VQ_LIT("")) : NULL;
+}
+
+// x / m, and the offset that makes rounding to nearest the floor of the
+// identity above: floor(v + i/m + 1/(2m)) = rne(v + i/m + 1/(2m) - 1/2).
+static vq_value *scaled(vq_builder *b, vq_value *x, const split *p, float scale,
+                        vq_pass_ctx *pc) {
+  vq_module *m = b->func->module;
+  float *factor = VQ_NEW_N(pc->temp, float, (size_t)p->n_new);
+  float *offset = VQ_NEW_N(pc->temp, float, (size_t)p->n_new);
+  for (int64_t i = 0; i < p->n_new; i++) {
+    double copies = (double)p->m[i];
+    factor[i] = (float)(1 / copies);
+    offset[i] = (float)((double)scale *
+                        (((double)p->index[i] + 0.5) / copies - 0.5));
+  }
+  x = vq_build_binary(b, VQ_OP_mul, x,
+                      vq_quant_const(m, VQ_LIT("split"), "factor", VQ_f32, 1,
+                                     &p->n_new, factor),
+                      VQ_LIT(""));
+  return vq_build_binary(b, VQ_OP_add, x,
+                         vq_quant_const(m, VQ_LIT("split"), "offset", VQ_f32, 1,
+                                        &p->n_new, offset),
+                         VQ_LIT(""));
+}
+
+static vq_status rewrite(vq_op *fq, const split *p, float scale, float zero,
+                         vq_pass_ctx *pc) {
+  vq_op *act = vq_in(fq, VQ_FQ_X)->def, *fc2 = fq->out->uses->user;
+  vq_module *m = fq->func->module;
+  vq_value *x = wider_act(act, p, pc);
+  if (!x) return VQ_ERR;
+  vq_builder b = {fq->func, fq, fq->loc, pc->diag};
+  x = scaled(&b, x, p, scale, pc);
+  vq_value *in[] = {x, vq_quant_const(m, act->out->name, "scale", VQ_f32, 0, NULL, &scale),
+                    vq_quant_const(m, act->out->name, "zero", VQ_f32, 0, NULL, &zero)};
+  vq_value *q = x ? vq_build1(&b, VQ_OP_fake_quant, in, 3, fq->attrs, VQ_LIT("")) : NULL;
+  vq_builder at = {fc2->func, fc2, fc2->loc, pc->diag};
+  vq_value *w = q ? spread(&at, fc2, p, true, pc) : NULL;
+  if (!w || !vq_quant_relinear(pc, fc2, q, w, vq_in_opt(fc2, 2))) return VQ_ERR;
+  vq_erase_op(fq);
+  vq_erase_op(act);
+  return VQ_OK;
+}
+
+// linear -> act -> quantizer -> linear, each read by the next alone.
+static bool is_splittable(const vq_op *fq) {
+  const vq_value *x = vq_in(fq, VQ_FQ_X);
+  if (x->kind != VQ_VALUE_RESULT || !vq_has_one_use(x) || !vq_has_one_use(fq->out))
+    return false;
+  const vq_op *act = x->def, *fc2 = fq->out->uses->user;
+  if (act->n_in != 1 || vq_in(act, 0)->kind != VQ_VALUE_RESULT ||
+      !vq_has_one_use(vq_in(act, 0)) || fq->out->uses->idx != 0)
+    return false;
+  return open_weight(vq_in(act, 0)->def) && open_weight(fc2);
+}
+
+static vq_status handle(vq_op *fq, vq_pass_ctx *pc) {
+  const vq_pass_split_outliers_opts *o = VQ_OPTS(pc, vq_pass_split_outliers);
+  const vq_attrs_fake_quant *a = VQ_ATTRS(fq, fake_quant);
+  bool able = is_splittable(fq);
+  split p = plan(fq, o->limit, able ? o->max_share : 0, pc);
+  if (!able || p.n_new == p.n) {
+    vq_quant_merge_channels(fq);
+    return VQ_OK;
+  }
+  float scale = (float)((p.most - p.least) / (double)(a->hi - a->lo));
+  float zero = (float)(nearbyint(-p.least / (double)scale) + (double)a->lo);
+  vq_stat(pc, "channels added for outliers", p.n_new - p.n);
+  return rewrite(fq, &p, scale, zero, pc);
+}
+
+vq_status vq_pass_split_outliers(vq_module *m, vq_pass_ctx *pc) {
+  vq_func *f = vq_quant_main(m);
+  if (!f) return VQ_OK;
+  vq_each_op_safe(f, op)
+    if (vq_quant_is(op, "act") && vq_quant_known(op) &&
+        vq_type_count(vq_in(op, VQ_FQ_SCALE)->type) > 1 && handle(op, pc))
+      return VQ_ERR;
+  return VQ_OK;
+}
