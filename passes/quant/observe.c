@@ -77,17 +77,18 @@ static vq_module *tapped_model(observer *o) {
 
 // ---- sweeps ----------------------------------------------------------------------
 
-static void note_extremes(tap *t, const float *x) {
-  for (int64_t i = 0; i < t->count; i += t->n_channel)
+// The first `count` elements of a run are those of samples not seen before.
+static void note_extremes(tap *t, const float *x, int64_t count) {
+  for (int64_t i = 0; i < count; i += t->n_channel)
     for (int64_t c = 0; c < t->n_channel; c++) {
       t->lo[c] = x[i + c] < t->lo[c] ? x[i + c] : t->lo[c];
       t->hi[c] = x[i + c] > t->hi[c] ? x[i + c] : t->hi[c];
     }
 }
 
-static void note_counts(tap *t, const float *x) {
+static void note_counts(tap *t, const float *x, int64_t count) {
   double scale = BINS / ((double)t->most - (double)t->least);
-  for (int64_t i = 0; i < t->count; i++) {
+  for (int64_t i = 0; i < count; i++) {
     double at = ((double)x[i] - (double)t->least) * scale;
     int64_t k = at > 0 ? (int64_t)at : 0;
     t->bin[k < BINS ? k : BINS - 1]++;
@@ -112,12 +113,14 @@ static vq_status sweep(observer *o, vq_program *p, bool counting) {
       return VQ_ERR;
     if (load_batch(o, i) || o->pc->exec->ops->run(p, &in, o->out, 0, o->pc->diag))
       return VQ_ERR;
+    int64_t fresh = s->n - i < o->batch ? s->n - i : o->batch;
     for (unsigned k = 0; k < o->n_tap; k++) {
       tap *t = &o->tap[k];
+      int64_t count = t->count / o->batch * fresh;
       if (!counting)
-        note_extremes(t, o->out[k].data);
+        note_extremes(t, o->out[k].data, count);
       else if (t->bin)
-        note_counts(t, o->out[k].data);
+        note_counts(t, o->out[k].data, count);
     }
   }
   return VQ_OK;

@@ -126,7 +126,9 @@ static vq_status fold_linear(vq_op *op, const fold *p, vq_pass_ctx *pc) {
   vq_builder at = {op->func, op, op->loc, pc->diag};
   vq_value *in[] = {weight, vq_in(wq, VQ_FQ_SCALE), vq_in(wq, VQ_FQ_ZERO)};
   vq_value *q = vq_build1(&at, VQ_OP_fake_quant, in, 3, wq->attrs, VQ_LIT(""));
-  return q && vq_quant_relinear(pc, op, vq_in(op, 0), q, bias) ? VQ_OK : VQ_ERR;
+  if (!q || !vq_quant_relinear(pc, op, vq_in(op, 0), q, bias)) return VQ_ERR;
+  if (!wq->out->uses) vq_erase_op(wq);
+  return VQ_OK;
 }
 
 static vq_status reparam(vq_op *fq, vq_pass_ctx *pc) {

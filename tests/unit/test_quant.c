@@ -1,0 +1,298 @@
+// The quantizer passes on a small transformer block, in the interpreter.
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "vq/pass.h"
+#include "vq/piecewise.h"
+#include "vq/rewrite.h"
+#include "vq/strbuf.h"
+#include "vq/text.h"
+
+#define TOKENS 5
+#define WIDTH 12
+#define CLASSES 7
+
+// B: the batch.
+static const char block[] =
+    "vq 1\nmodule \"t\"\n"
+    "const @g1 : tensor<12, f32> = random<seed = 1, std = 2>\n"
+    "const @b1 : tensor<12, f32> = random<seed = 2, std = 1>\n"
+    "const @wqkv : tensor<36x12, f32> = random<seed = 3, std = 0.3>\n"
+    "const @bqkv : tensor<36, f32> = random<seed = 4, std = 0.1>\n"
+    "const @wo : tensor<12x12, f32> = random<seed = 5, std = 0.3>\n"
+    "const @bo : tensor<12, f32> = random<seed = 6, std = 0.1>\n"
+    "const @g2 : tensor<12, f32> = random<seed = 7, std = 2>\n"
+    "const @b2 : tensor<12, f32> = random<seed = 8, std = 1>\n"
+    "const @w1 : tensor<24x12, f32> = random<seed = 9, std = 0.3>\n"
+    "const @c1 : tensor<24, f32> = random<seed = 10, std = 0.1>\n"
+    "const @w2 : tensor<12x24, f32> = random<seed = 11, std = 0.3>\n"
+    "const @c2 : tensor<12, f32> = random<seed = 12, std = 0.1>\n"
+    "const @wh : tensor<7x12, f32> = random<seed = 13, std = 0.5>\n"
+    "func @main(%x: tensor<Bx5x12, f32>) -> (y: tensor<Bx5x7, f32>) {\n"
+    "  %r0 = add %x, %x : tensor<Bx5x12, f32>\n"
+    "  %n1 = layer_norm %r0, @g1, @b1 : tensor<Bx5x12, f32>\n"
+    "  %p = linear %n1, @wqkv, @bqkv : tensor<Bx5x36, f32>\n"
+    "  %q = slice %p {begin = [0, 0, 0], size = [B, 5, 12]} : tensor<Bx5x12, f32>\n"
+    "  %k = slice %p {begin = [0, 0, 12], size = [B, 5, 12]} : tensor<Bx5x12, f32>\n"
+    "  %v = slice %p {begin = [0, 0, 24], size = [B, 5, 12]} : tensor<Bx5x12, f32>\n"
+    "  %a = attention %q, %k, %v {heads = 3, scale = 0.5} : tensor<Bx5x12, f32>\n"
+    "  %o = linear %a, @wo, @bo : tensor<Bx5x12, f32>\n"
+    "  %r1 = add %r0, %o : tensor<Bx5x12, f32>\n"
+    "  %n2 = layer_norm %r1, @g2, @b2 : tensor<Bx5x12, f32>\n"
+    "  %h = linear %n2, @w1, @c1 : tensor<Bx5x24, f32>\n"
+    "  %g = gelu %h : tensor<Bx5x24, f32>\n"
+    "  %f = linear %g, @w2, @c2 : tensor<Bx5x12, f32>\n"
+    "  %r2 = add %r1, %f : tensor<Bx5x12, f32>\n"
+    "  %n3 = layer_norm %r2 : tensor<Bx5x12, f32>\n"
+    "  %y = linear %n3, @wh : tensor<Bx5x7, f32>\n"
+    "  return %y\n}\n";
+
+typedef struct world {
+  vq_ctx *ctx;
+  vq_diag diag;
+  vq_strbuf messages, text;  // locations point into text
+  vq_module *m;
+  vq_exec *exec;
+  vq_samples samples;
+  int64_t batch;
+} world;
+
+// Sample i: a sine of its own, so that any order gives the same numbers.
+static vq_status load(void *user, int64_t i, float *out, vq_diag *diag) {
+  (void)user, (void)diag;
+  for (int k = 0; k < TOKENS * WIDTH; k++)
+    out[k] = (float)sin(0.37 * k * (double)(i + 1) + (double)i) * (k % 5 ? 1 : 3);
+  return VQ_OK;
+}
+
+static void begin(world *w, int batch, int64_t n_samples) {
+  *w = (world){.ctx = vq_ctx_create(), .batch = batch,
+               .samples = {n_samples, load, NULL, NULL}};
+  vq_diag_init(&w->diag, w->ctx, vq_sink_strbuf, &w->messages);
+  for (const char *c = block; *c; c++) {
+    if (*c == 'B' && (c[1] == 'x' || c[1] == ','))
+      vq_strbuf_printf(&w->text, "%d", batch);
+    else
+      vq_strbuf_putc(&w->text, *c);
+  }
+  vq_status st =
+      vq_parse(w->ctx, vq_strbuf_view(&w->text), "t.vq", &w->diag, &w->m);
+  ck_assert_msg(st == VQ_OK, "%s", vq_strbuf_z(&w->messages));
+  w->exec = vq_exec_interpreter();
+  w->exec->samples = n_samples ? &w->samples : NULL;
+}
+
+static void end(world *w) {
+  w->exec->ops->destroy(w->exec);
+  vq_module_destroy(w->m);
+  vq_ctx_destroy(w->ctx);
+  vq_strbuf_release(&w->messages);
+  vq_strbuf_release(&w->text);
+}
+
+static vq_status run(world *w, const char *passes) {
+  vq_pipeline *p;
+  ck_assert_int_eq(vq_pipeline_parse(w->ctx, vq_str_of(passes), &w->diag, &p), VQ_OK);
+  vq_instrument ins = {.verify_each = true};
+  vq_status st = vq_pipeline_run(p, w->m, &w->diag, &ins, w->exec, NULL);
+  vq_pipeline_destroy(p);
+  return st;
+}
+
+static void must(world *w, const char *passes) {
+  vq_status st = run(w, passes);
+  ck_assert_msg(st == VQ_OK, "%s: %s", passes, vq_strbuf_z(&w->messages));
+}
+
+// Output of sample `i`.
+static void output(world *w, int64_t i, float *y) {
+  const vq_func *f = vq_module_func(w->m, VQ_LIT("main"));
+  float x[TOKENS * WIDTH];
+  load(NULL, i, x, NULL);
+  vq_tensor in = {f->arg[0].type, x}, out = {f->result[0], y};
+  ck_assert_int_eq(vq_eval_func(f, &in, &out, &w->diag, NULL, NULL), VQ_OK);
+}
+
+// Root mean square difference to `want` over 8 samples.
+static double error(world *w, float (*want)[TOKENS * CLASSES]) {
+  double sum = 0;
+  for (int i = 0; i < 8; i++) {
+    float y[TOKENS * CLASSES];
+    output(w, i, y);
+    for (int k = 0; k < TOKENS * CLASSES; k++)
+      sum += ((double)y[k] - (double)want[i][k]) * ((double)y[k] - (double)want[i][k]);
+  }
+  return sqrt(sum / (8 * TOKENS * CLASSES));
+}
+
+static void all_outputs(world *w, float (*y)[TOKENS * CLASSES]) {
+  for (int i = 0; i < 8; i++) output(w, i, y[i]);
+}
+
+static unsigned count(const world *w, vq_opcode code) {
+  unsigned n = 0;
+  vq_each_op(vq_module_func(w->m, VQ_LIT("main")), op) n += op->code == code;
+  return n;
+}
+
+#define OBSERVED "insert-quantizers,observe"
+
+START_TEST(test_simulated_is_near_float) {
+  world w;
+  float y[8][TOKENS * CLASSES];
+  begin(&w, 1, 8);
+  all_outputs(&w, y);
+  must(&w, "insert-quantizers");
+  ck_assert_uint_eq(count(&w, VQ_OP_fake_quant), 5 + 3 + 3 + 3 + 2);
+  ck_assert(error(&w, y) == 0);  // no scale is known yet
+  must(&w, "observe,split-outliers,reparam-layernorm,round-weights");
+  ck_assert_double_lt(error(&w, y), 0.05);  // of numbers around 1.7
+  end(&w);
+}
+END_TEST
+
+// Ranges per channel, folded into parameters and weights, are the same codes.
+START_TEST(test_reparam_changes_nothing) {
+  world w;
+  float y[8][TOKENS * CLASSES];
+  begin(&w, 1, 8);
+  must(&w, OBSERVED);
+  all_outputs(&w, y);
+  must(&w, "reparam-layernorm");
+  ck_assert_double_lt(error(&w, y), 2e-6);
+  vq_each_op(vq_module_func(w.m, VQ_LIT("main")), op)
+    if (op->code == VQ_OP_fake_quant && vq_str_is(VQ_ATTRS(op, fake_quant)->role, "norm"))
+      ck_assert_int_eq(vq_type_count(vq_in(op, 1)->type), 1);
+  end(&w);
+}
+END_TEST
+
+static void make_outlier(world *w) {
+  vq_const *c = vq_module_const(w->m, VQ_LIT("w1"));
+  float *row = (float *)(uintptr_t)vq_const_bytes(c) + 3 * WIDTH;
+  for (int i = 0; i < WIDTH; i++) row[i] *= 40;
+  c->init = VQ_INIT_BYTES;
+}
+
+static double error_with_limit(const char *passes, unsigned *hidden) {
+  world w;
+  float y[8][TOKENS * CLASSES];
+  begin(&w, 1, 8);
+  make_outlier(&w);
+  all_outputs(&w, y);
+  must(&w, OBSERVED);
+  must(&w, passes);
+  vq_each_op(vq_module_func(w.m, VQ_LIT("main")), op)
+    if (op->code == VQ_OP_gelu) *hidden = (unsigned)op->out->type->dim[2];
+  double e = error(&w, y);
+  end(&w);
+  return e;
+}
+
+START_TEST(test_split_outliers) {
+  unsigned plain, split;
+  double without = error_with_limit("split-outliers{limit=1000}", &plain);
+  double with = error_with_limit("split-outliers{limit=4 max-share=8}", &split);
+  ck_assert_uint_eq(plain, 24);
+  ck_assert_uint_gt(split, 24);
+  ck_assert_double_lt(with * 3, without);
+}
+END_TEST
+
+#define TO_INT ",split-outliers,reparam-layernorm,round-weights,freeze-quant,lower-int"
+
+START_TEST(test_integers_all_the_way) {
+  world w;
+  float y[8][TOKENS * CLASSES];
+  begin(&w, 1, 8);
+  must(&w, OBSERVED ",split-outliers,reparam-layernorm,round-weights");
+  all_outputs(&w, y);
+  must(&w, "freeze-quant");
+  ck_assert_double_lt(error(&w, y), 0.01);
+  must(&w, "lower-int,cse,dce");
+  ck_assert_double_lt(error(&w, y), 0.02);
+  vq_each_op(vq_module_func(w.m, VQ_LIT("main")), op)
+    if (op->code == VQ_OP_linear || op->code == VQ_OP_layer_norm)
+      ck_assert(vq_in(op, 0)->type->dtype != VQ_f32);
+  ck_assert_uint_eq(count(&w, VQ_OP_attention), 0);
+  ck_assert_uint_eq(count(&w, VQ_OP_attention_int), 1);
+  ck_assert_uint_eq(count(&w, VQ_OP_gelu), 0);
+  ck_assert_uint_eq(count(&w, VQ_OP_slice), 3);
+  end(&w);
+}
+END_TEST
+
+static void print(world *w, vq_strbuf *text) {
+  const vq_func *f = vq_module_func(w->m, VQ_LIT("main"));
+  vq_each_op(f, op)
+    for (unsigned i = 0; i < op->n_in; i++) {
+      vq_const *c = vq_const_of(vq_in(op, i));
+      for (int64_t k = 0; c && k < vq_type_count(c->value.type); k++)
+        vq_strbuf_printf(text, "%a ", vq_const_f64(c, k));
+    }
+}
+
+// The same numbers whatever the batch, also when it does not divide the samples.
+START_TEST(test_batch_does_not_matter) {
+  world a, b;
+  vq_strbuf x = {0}, y = {0};
+  begin(&a, 1, 8), begin(&b, 3, 8);
+  must(&a, OBSERVED TO_INT);
+  must(&b, OBSERVED TO_INT);
+  print(&a, &x), print(&b, &y);
+  ck_assert_str_eq(vq_strbuf_z(&x), vq_strbuf_z(&y));
+  vq_strbuf_release(&x);
+  vq_strbuf_release(&y);
+  end(&a), end(&b);
+}
+END_TEST
+
+static void fails(const char *passes, int64_t n_samples, const char *message) {
+  world w;
+  begin(&w, 1, n_samples);
+  ck_assert_int_eq(run(&w, passes), VQ_ERR);
+  ck_assert_msg(strstr(vq_strbuf_z(&w.messages), message), "%s",
+                vq_strbuf_z(&w.messages));
+  end(&w);
+}
+
+START_TEST(test_complaints) {
+  fails("insert-quantizers{bits=w9a8}", 1, "bits is 'w9a8', expected wNaM");
+  fails("insert-quantizers{bits=w8}", 1, "bits is 'w8', expected wNaM");
+  fails(OBSERVED, 0, "activations have no range: give calibration samples");
+  fails("insert-quantizers,freeze-quant", 1, "has no scale: run round-weights before");
+  fails(OBSERVED ",freeze-quant", 1, "run round-weights before freeze-quant");
+}
+END_TEST
+
+// The bound that piecewise.h states.
+START_TEST(test_piecewise_error) {
+  vq_piecewise p;
+  double worst = 0;
+  ck_assert(vq_piecewise_of(VQ_LIT("gelu"), &p));
+  for (int i = -9000; i <= 9000; i++) {
+    double x = i / 1000.0, want = x / 2 * (1 + erf(x * M_SQRT1_2));
+    worst = fmax(worst, fabs((double)vq_piecewise_at(&p, (float)x) - want));
+  }
+  ck_assert_double_lt(worst, 1.5e-4);
+}
+END_TEST
+
+int main(void) {
+  Suite *s = suite_create("quant");
+  TCase *t = tcase_create("passes");
+  tcase_add_test(t, test_simulated_is_near_float);
+  tcase_add_test(t, test_reparam_changes_nothing);
+  tcase_add_test(t, test_split_outliers);
+  tcase_add_test(t, test_integers_all_the_way);
+  tcase_add_test(t, test_batch_does_not_matter);
+  tcase_add_test(t, test_complaints);
+  tcase_add_test(t, test_piecewise_error);
+  suite_add_tcase(s, t);
+  SRunner *r = srunner_create(s);
+  srunner_run_all(r, CK_ENV);
+  int n = srunner_ntests_failed(r);
+  srunner_free(r);
+  return n != 0;
+}
