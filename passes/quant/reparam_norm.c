@@ -142,10 +142,11 @@ static vq_status reparam(vq_op *fq, vq_pass_ctx *pc) {
   fold p = plan(fq, pc);
   if (fold_norm(norm, &p, pc)) return VQ_ERR;
   vq_quant_set(fq, 1, &p.scale, &p.zero);
-  for (vq_use *u = fq->out->uses, *next; u; u = next) {
-    next = u->next;
-    if (fold_linear(u->user, &p, pc)) return VQ_ERR;
-  }
+  unsigned n = vq_use_count(fq->out), i = 0;
+  vq_op **user = VQ_NEW_N(pc->temp, vq_op *, n);  // folding makes new uses
+  vq_each_use(fq->out, u) user[i++] = u->user;
+  for (i = 0; i < n; i++)
+    if (fold_linear(user[i], &p, pc)) return VQ_ERR;
   vq_stat(pc, "norms reparameterized", 1);
   return VQ_OK;
 }

@@ -162,6 +162,7 @@ static vq_value *scaled(vq_builder *b, vq_value *x, const split *p, float scale,
 static vq_status rewrite(vq_op *fq, const split *p, float scale, float zero,
                          vq_pass_ctx *pc) {
   vq_op *act = vq_in(fq, VQ_FQ_X)->def, *fc2 = fq->out->uses->user;
+  vq_op *fc1 = vq_in(act, 0)->def;
   vq_module *m = fq->func->module;
   vq_value *x = wider_act(act, p, pc);
   if (!x) return VQ_ERR;
@@ -175,6 +176,7 @@ static vq_status rewrite(vq_op *fq, const split *p, float scale, float zero,
   if (!w || !vq_quant_relinear(pc, fc2, q, w, vq_in_opt(fc2, 2))) return VQ_ERR;
   vq_erase_op(fq);
   vq_erase_op(act);
+  vq_erase_op(fc1);
   return VQ_OK;
 }
 
@@ -205,12 +207,21 @@ static vq_status handle(vq_op *fq, vq_pass_ctx *pc) {
   return rewrite(fq, &p, scale, zero, pc);
 }
 
+static bool is_open_act(const vq_op *op) {
+  return vq_quant_is(op, "act") && vq_quant_known(op) &&
+         vq_type_count(vq_in(op, VQ_FQ_SCALE)->type) > 1;
+}
+
+static vq_op *first_open_act(const vq_func *f) {
+  vq_each_op(f, op)
+    if (is_open_act(op)) return op;
+  return NULL;
+}
+
+// From the top each time, as a split replaces the ops around it.
 vq_status vq_pass_split_outliers(vq_module *m, vq_pass_ctx *pc) {
   vq_func *f = vq_quant_main(m);
-  if (!f) return VQ_OK;
-  vq_each_op_safe(f, op)
-    if (vq_quant_is(op, "act") && vq_quant_known(op) &&
-        vq_type_count(vq_in(op, VQ_FQ_SCALE)->type) > 1 && handle(op, pc))
-      return VQ_ERR;
+  for (vq_op *op; f && (op = first_open_act(f));)
+    if (handle(op, pc)) return VQ_ERR;
   return VQ_OK;
 }
