@@ -154,7 +154,7 @@ START_TEST(test_simulated_is_near_float) {
   ck_assert_uint_eq(count(&w, VQ_OP_fake_quant), 6 + 7 + 3 + 3);
   ck_assert(error(&w, y) == 0);  // no scale is known yet
   must(&w, "observe,split-outliers,reparam-layernorm,round-weights");
-  ck_assert_double_lt(error(&w, y), 0.05);  // of numbers around 1.7
+  ck_assert_double_lt(error(&w, y), 0.08);  // of numbers around 1.7
   end(&w);
 }
 END_TEST
