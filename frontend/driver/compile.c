@@ -32,18 +32,41 @@ typedef struct compilation {
 
 // ---- pipeline -------------------------------------------------------------------
 
-// The level's pipeline with --bits given to the pass that it concerns.
-static const char *with_bits(driver *d, const char *pipeline) {
-  static const char pass[] = "insert-quantizers";
-  const char *at = strstr(pipeline, pass);
-  if (!at) return pipeline;
-  vq_strbuf text = {0};
-  at += sizeof pass - 1;
-  vq_strbuf_printf(&text, "%.*s{bits='%s'}%s", (int)(at - pipeline), pipeline,
-                   opt_text(&d->opt, OPT_bits), at);
-  const char *z = vq_arena_str(&d->arena, vq_strbuf_view(&text)).p;
-  vq_strbuf_release(&text);
+// How much wider than seen ranges are made when samples are no pictures, by
+// width of activations: noise does not reach what pictures do, and a wide range
+// costs the less the more codes there are.
+static double noise_margin(const char *bits) {
+  static const double margin[] = {1, 1.2, 1.3, 1.5, 1.75, 2};  // 3 to 8 bits
+  int a = strlen(bits) == 4 ? bits[3] - '3' : -1;
+  return a >= 0 && a < (int)VQ_COUNT(margin) ? margin[a] : 1;
+}
+
+// `text` with the options of `pass` given, where the pass is.
+static const char *with_options(driver *d, const char *text, const char *pass,
+                                const char *given) {
+  const char *at = strstr(text, pass);
+  if (!at) return text;
+  at += strlen(pass);
+  vq_strbuf out = {0};
+  vq_strbuf_printf(&out, "%.*s{%s}%s", (int)(at - text), text, given, at);
+  const char *z = vq_arena_str(&d->arena, vq_strbuf_view(&out)).p;
+  vq_strbuf_release(&out);
   return z;
+}
+
+// A level's pipeline with what --bits and --calib say to its passes.
+static const char *quantized_as(driver *d, const char *pipeline) {
+  const char *bits = opt_text(&d->opt, OPT_bits), *calib = opt_text(&d->opt, OPT_calib);
+  vq_strbuf given = {0};
+  vq_strbuf_printf(&given, "bits='%s'", bits);
+  pipeline = with_options(d, pipeline, "insert-quantizers", given.p);
+  if (calib && strcmp(calib, "noise") == 0) {
+    vq_strbuf_clear(&given);
+    vq_strbuf_printf(&given, "margin=%g", noise_margin(bits));
+    pipeline = with_options(d, pipeline, "observe", given.p);
+  }
+  vq_strbuf_release(&given);
+  return pipeline;
 }
 
 static vq_status need_calibration(driver *d) {
@@ -62,7 +85,7 @@ static vq_status choose_pipeline(driver *d, const char **out) {
   if (*out) return VQ_OK;
   const char *level = opt_text(&d->opt, OPT_level), *missing;
   *out = level_pipeline(level, &missing);
-  if (*out) *out = with_bits(d, *out);
+  if (*out) *out = quantized_as(d, *out);
   if (*out) return VQ_OK;
   vq_error(&d->diag, VQ_E_unsupported, at_path(d, "vitqc"),
            "-O%s%s needs %s, which this version does not have", level,

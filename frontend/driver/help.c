@@ -5,7 +5,8 @@
 
 enum { TEXT_COLUMN = 26, WIDTH = 80 };
 
-static const char *const groups[] = {"Output", "Model", "Pipeline", "Looking",
+static const char *const groups[] = {"Output", "Model", "Pipeline",
+                                     "Quantization", "Looking",
                                      "Checking", "Measuring", "Running",
                                      "General", "hidden"};
 

@@ -4,7 +4,7 @@
 // a weight becomes a constant of codes behind a dequantize. The model computes
 // the same numbers as before, up to the rounding of 1 / scale; lower-int then
 // moves the dequantize ops through the operations.
-#include "quant/quant.h"
+#include "quant/quantizer.h"
 
 #include <math.h>
 #include <stdlib.h>

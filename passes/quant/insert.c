@@ -9,7 +9,7 @@
 // width, so that the three parts of a packed projection share one range. The
 // first and the last layer keep at least 8 bits (methods of the field agree that
 // less costs more there than it saves); the residual stream has 16.
-#include "quant/quant.h"
+#include "quant/quantizer.h"
 
 typedef struct inserter {
   vq_module *m;

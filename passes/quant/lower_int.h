@@ -3,7 +3,7 @@
 #ifndef VQ_PASSES_LOWER_INT_H
 #define VQ_PASSES_LOWER_INT_H
 
-#include "quant/quant.h"
+#include "quant/quantizer.h"
 
 typedef struct vq_lowering {
   vq_module *m;

@@ -14,7 +14,7 @@
 // (roles norm and act): the channel's range. Ranges are widened by `margin`
 // first, because few samples do not show all there is. The residual stream is
 // never clipped.
-#include "quant/quant.h"
+#include "quant/quantizer.h"
 
 #include <float.h>
 #include <math.h>

@@ -15,7 +15,7 @@
 //
 // A norm whose output something other than linears reads keeps its parameters
 // and gets one range around all of its channels'.
-#include "quant/quant.h"
+#include "quant/quantizer.h"
 
 #include <math.h>
 

@@ -3,7 +3,7 @@
 // Symmetric codes; of `steps` scales from the row's largest value down to half
 // of it, the one with the smallest squared rounding error. At 8 bits that is
 // almost the largest; at 4 bits a fifth of the range is worth giving up.
-#include "quant/quant.h"
+#include "quant/quantizer.h"
 
 #include <math.h>
 

@@ -16,7 +16,7 @@
 // A channel is an outlier when its range is more than `limit` times the median
 // range of its tensor. Splitting stops at `max-share` of the channels; beyond
 // that the range is clipped to what fits.
-#include "quant/quant.h"
+#include "quant/quantizer.h"
 
 #include <math.h>
 #include <stdlib.h>

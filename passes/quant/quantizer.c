@@ -1,5 +1,5 @@
 // Constants of quantizers, and small rewrites of linears.
-#include "quant/quant.h"
+#include "quant/quantizer.h"
 
 bool vq_quant_is(const vq_op *op, const char *role) {
   return op->code == VQ_OP_fake_quant &&
