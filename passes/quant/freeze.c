@@ -89,11 +89,25 @@ static vq_status freeze_weight(vq_op *fq, vq_pass_ctx *pc) {
   return VQ_OK;
 }
 
+// Whether `word` is one of the words of `list`.
+static bool lists(vq_str list, vq_str word) {
+  for (size_t i = 0, n; i < list.n; i += n + 1) {
+    for (n = 0; i + n < list.n && list.p[i + n] != ' ';) n++;
+    if (word.n && vq_str_eq((vq_str){list.p + i, n}, word)) return true;
+  }
+  return false;
+}
+
 vq_status vq_pass_freeze_quant(vq_module *m, vq_pass_ctx *pc) {
+  vq_str keep = VQ_OPTS(pc, vq_pass_freeze_quant)->keep;
   vq_func *f = vq_quant_main(m);
   if (!f) return VQ_OK;
   vq_each_op_safe(f, op) {
     if (op->code != VQ_OP_fake_quant) continue;
+    if (lists(keep, VQ_ATTRS(op, fake_quant)->role)) {
+      vq_replace_op(op, vq_in(op, VQ_FQ_X));
+      continue;
+    }
     bool weight = vq_quant_is(op, "weight");
     if (!vq_const_of(vq_in(op, VQ_FQ_SCALE)) || !vq_const_of(vq_in(op, VQ_FQ_ZERO)) ||
         !vq_quant_known(op))

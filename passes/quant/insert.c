@@ -74,7 +74,7 @@ static vq_value *existing(const vq_value *x, const char *role, int64_t lo,
 static vq_status quantize_operand(inserter *s, vq_op *op, unsigned i,
                                   const char *role, int64_t lo, int64_t hi,
                                   float zero) {
-  vq_value *x = vq_in(op, i);
+  vq_value *x = vq_in(op, i);  // fold-pixels has made the input's quantizer
   const vq_op *def = vq_quant_def(x, VQ_OP_fake_quant);
   if (def && !vq_quant_is(def, "residual")) return VQ_OK;
   vq_value *y = existing(x, role, lo, hi);
