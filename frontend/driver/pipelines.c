@@ -11,9 +11,9 @@ static const struct {
 } levels[] = {
     {"0", "dce,outline,plan-memory", NULL},
     {"1", "fold,recompose,cse,dce,rows,pack,fuse,outline,dce,plan-memory", NULL},
-    {"2", "fold,recompose,cse,dce,fold-pixels,insert-quantizers,observe,split-outliers,"
-          "reparam-layernorm,round-weights,freeze-quant,lower-int,cse,dce,"
-          "rows,pack,fuse,outline,dce,plan-memory", NULL},
+    {"2", "fold,recompose,cse,dce,fold-pixels,insert-quantizers,observe,"
+          "split-outliers,reparam-layernorm,compensate-weights,round-weights,"
+          "freeze-quant,lower-int,cse,dce,"
     {"3", NULL, "learned rounding"},
 };
 

@@ -2,7 +2,8 @@
 //
 // A quantizer is a fake_quant op whose scale and zero operands are constants.
 // insert-quantizers makes them with scale 0 (not known), observe fills in those
-// of activations, round-weights those of weights. Its role says what it codes:
+// of activations, compensate-weights and round-weights those of weights. Its
+// role says what it codes:
 //
 //   weight     i8 symmetric, one scale per output channel
 //   norm       output of a layer_norm, one scale per channel until
@@ -33,6 +34,11 @@ bool vq_quant_known(const vq_op *fq);
 // Replaces scale and zero of `fq` by constants of `n` elements along the last
 // dimension, or, for n = 1, scalars.
 void vq_quant_set(vq_op *fq, int64_t n, const float *scale, const float *zero);
+
+// The scale of a row of `n` weights whose codes are -hi..hi (round-weights).
+float vq_quant_row_scale(const float *w, int64_t n, double hi);
+// Gives the quantizer of a weight one scale per row.
+void vq_quant_set_rows(vq_op *fq, const float *scale);
 
 // One scale and zero point that covers the ranges of all channels.
 void vq_quant_merge_channels(vq_op *fq);

@@ -20,7 +20,7 @@ static double row_error(const float *w, int64_t n, double scale, double hi) {
   return sum;
 }
 
-static float row_scale(const float *w, int64_t n, double hi) {
+float vq_quant_row_scale(const float *w, int64_t n, double hi) {
   double most = 0, best = (double)INFINITY;
   for (int64_t i = 0; i < n; i++) most = fmax(most, fabs((double)w[i]));
   float scale = (float)fmax(most / hi, 1e-8);  // a dead row keeps finite biases
@@ -37,18 +37,24 @@ static float row_scale(const float *w, int64_t n, double hi) {
   return chosen;
 }
 
+void vq_quant_set_rows(vq_op *fq, const float *scale) {
+  vq_value *x = vq_in(fq, VQ_FQ_X);
+  int64_t dim[] = {x->type->dim[0], 1};
+  vq_set_operand(fq, VQ_FQ_SCALE,
+                 vq_quant_const(fq->func->module, x->name, "scale", VQ_f32, 2, dim,
+                                scale));
+}
+
 static vq_status round_weight(vq_op *fq, vq_pass_ctx *pc) {
   vq_value *x = vq_in(fq, VQ_FQ_X);
-  vq_module *m = fq->func->module;
   const float *w = vq_quant_floats(pc, x);
   if (!w) return VQ_ERR;
   int64_t rows = x->type->dim[0], cols = vq_type_count(x->type) / rows;
   float *scale = VQ_NEW_N(pc->temp, float, (size_t)rows);
   for (int64_t o = 0; o < rows; o++)
-    scale[o] = row_scale(w + o * cols, cols, (double)VQ_ATTRS(fq, fake_quant)->hi);
-  int64_t dim[] = {rows, 1};
-  vq_set_operand(fq, VQ_FQ_SCALE,
-                 vq_quant_const(m, x->name, "scale", VQ_f32, 2, dim, scale));
+    scale[o] = vq_quant_row_scale(w + o * cols, cols,
+                                  (double)VQ_ATTRS(fq, fake_quant)->hi);
+  vq_quant_set_rows(fq, scale);
   vq_stat(pc, "weights", 1);
   return VQ_OK;
 }

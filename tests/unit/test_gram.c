@@ -1,0 +1,203 @@
+// Gram matrices of codes and rounding against them (passes/quant/gram.h).
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "quant/gram.h"
+
+// Numbers that look random and are the same everywhere.
+static uint32_t next(uint32_t *state) {
+  *state = *state * 1664525u + 1013904223u;
+  return *state >> 16;
+}
+
+// d h d^T, h by its lower triangle.
+static double cost(const double *h, int64_t n, const float *w, const float *to) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < n; j++) {
+      double a = (double)to[i] - (double)w[i], b = (double)to[j] - (double)w[j];
+      sum += a * b * (i > j ? h[i * n + j] : h[j * n + i]);
+    }
+  return sum;
+}
+
+// h by hand: l is [[1, 0], [1, 2]], so that l^T l = h.
+START_TEST(test_two_by_two) {
+  const double h[] = {2, NAN, 2, 4};
+  const float w[] = {0.4f, 0.4f, 0.4f, -0.4f}, scale[] = {1, 1};
+  int64_t order[] = {0, 1};
+  double l[4], d[2 * VQ_GRAM_ROWS];
+  float to[4];
+  vq_gram_factor(h, 2, order, 0, l);
+  ck_assert(l[0] == 1 && l[2] == 1 && l[3] == 2);
+  // 0.4 becomes 0; the other column's share of that error is 0.2.
+  vq_gram_round(l, 2, order, w, 2, scale, 7, d, to);
+  ck_assert(to[0] == 0 && to[1] == 1);   // 0.4 + 0.2
+  ck_assert(to[2] == 0 && to[3] == 0);   // -0.4 + 0.2
+  ck_assert_double_eq_tol(cost(h, 2, w, to), 0.8, 1e-6);  // nearest: 1.6
+  vq_gram_order(h, 2, order);
+  ck_assert(order[0] == 1 && order[1] == 0);
+  vq_gram_factor(h, 2, order, 0, l);
+  vq_gram_round(l, 2, order, w, 1, scale, 7, d, to);
+  ck_assert(to[0] == 1 && to[1] == 0);
+  ck_assert_double_eq_tol(cost(h, 2, w, to), 0.4, 1e-6);
+}
+END_TEST
+
+typedef struct problem {
+  int64_t n, n_row;
+  double *h, *l, *d;
+  float *w, *to, *scale;
+  int64_t *order;
+} problem;
+
+static void *room(int64_t n, size_t size) {
+  void *p = calloc((size_t)n, size);
+  ck_assert_ptr_nonnull(p);
+  return p;
+}
+
+// Inputs where neighbouring columns agree half of the time.
+static void fill_tile(int16_t *x, int64_t n, uint32_t *state) {
+  for (int64_t c = 0; c < n; c++)
+    for (int64_t t = 0; t < VQ_GRAM_TILE; t++) {
+      int16_t v = (int16_t)((int)(next(state) % 511) - 255);
+      x[c * VQ_GRAM_TILE + t] =
+          c && next(state) % 2 ? x[(c - 1) * VQ_GRAM_TILE + t] : v;
+    }
+}
+
+static problem make(int64_t n, int64_t n_row, int n_tile) {
+  problem p = {n, n_row, room(n * n, 8), room(n * n, 8), room(n * VQ_GRAM_ROWS, 8),
+               room(n * n_row, 4), room(n * n_row, 4), room(n_row, 4), room(n, 8)};
+  int16_t *x = room(n * VQ_GRAM_TILE, sizeof *x);
+  uint32_t state = 1;
+  for (int k = 0; k < n_tile; k++) {
+    fill_tile(x, n, &state);
+    vq_gram_add(p.h, n, x);
+  }
+  for (int64_t i = 0; i < n * n_row; i++)
+    p.w[i] = ((float)next(&state) / 32768 - 1) * 7;
+  for (int64_t i = 0; i < n_row; i++) p.scale[i] = 1;
+  for (int64_t i = 0; i < n; i++) p.order[i] = i;
+  free(x);
+  return p;
+}
+
+static void drop(problem *p) {
+  void *all[] = {p->h, p->l, p->d, p->w, p->to, p->scale, p->order};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void solve(problem *p, double damping) {
+  vq_gram_factor(p->h, p->n, p->order, damping, p->l);
+  vq_gram_round(p->l, p->n, p->order, p->w, p->n_row, p->scale, 7, p->d, p->to);
+}
+
+static void is_on_grid(const problem *p) {
+  for (int64_t i = 0; i < p->n * p->n_row; i++)
+    ck_assert(p->to[i] == rintf(p->to[i]) && fabsf(p->to[i]) <= 7);
+}
+
+START_TEST(test_sums_are_exact) {
+  enum { N = 19 };
+  static int16_t x[N * VQ_GRAM_TILE];
+  double h[N * N] = {0};
+  uint32_t state = 5;
+  fill_tile(x, N, &state);
+  for (int t = 0; t < VQ_GRAM_TILE; t++) x[t] = VQ_GRAM_MOST, x[VQ_GRAM_TILE + t] = -VQ_GRAM_MOST;
+  vq_gram_add(h, N, x);
+  vq_gram_add(h, N, x);
+  for (int i = 0; i < N; i++)
+    for (int j = 0; j <= i; j++) {
+      int64_t sum = 0;
+      for (int t = 0; t < VQ_GRAM_TILE; t++)
+        sum += 2 * (int64_t)x[i * VQ_GRAM_TILE + t] * x[j * VQ_GRAM_TILE + t];
+      ck_assert(h[i * N + j] == (double)sum);
+    }
+}
+END_TEST
+
+// Sizes around the blocks of the factorization.
+START_TEST(test_factor) {
+  static const int64_t size[] = {1, 2, 63, 64, 65, 128, 200, 321};
+  problem p = make(size[_i], 1, 3);
+  int64_t n = p.n;
+  double mean = 0, worst = 0;
+  vq_gram_order(p.h, n, p.order);
+  vq_gram_factor(p.h, n, p.order, 0.01, p.l);
+  for (int64_t i = 0; i < n; i++) mean += p.h[i * n + i] / (double)n;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j <= i; j++) {
+      int64_t a = p.order[i], b = p.order[j];
+      double want = a > b ? p.h[a * n + b] : p.h[b * n + a], sum = 0;
+      if (i == j) want += 0.01 * mean;
+      for (int64_t k = i; k < n; k++) sum += p.l[k * n + i] * p.l[k * n + j];
+      worst = fmax(worst, fabs(sum - want) / mean);
+    }
+  ck_assert_double_lt(worst, 1e-12);
+  drop(&p);
+}
+END_TEST
+
+START_TEST(test_costs_less_than_nearest) {
+  static const int64_t rows[] = {1, 64, 67};
+  problem p = make(200, rows[_i], 3);
+  solve(&p, 0.01);
+  is_on_grid(&p);
+  double sum = 0, nearest = 0;
+  for (int64_t o = 0; o < p.n_row; o++) {
+    float *w = p.w + o * p.n, *to = p.to + o * p.n;
+    sum += cost(p.h, p.n, w, to);
+    for (int64_t i = 0; i < p.n; i++) to[i] = rintf(w[i]);
+    nearest += cost(p.h, p.n, w, to);
+  }
+  ck_assert_double_lt(sum, nearest * 0.75);
+  drop(&p);
+}
+END_TEST
+
+// Fewer inputs than columns, a channel that is always 0, equal channels.
+START_TEST(test_singular) {
+  static const double damping[] = {1e-6, 0.01, 1};
+  enum { N = 300, DEAD = 7 };
+  problem p = make(N, 3, 1);
+  for (int i = 0; i < N; i++) {
+    p.h[i > DEAD ? i * N + DEAD : DEAD * N + i] = 0;
+    if (i < 20) p.h[20 * N + i] = p.h[19 * N + (i < 19 ? i : 19)];
+    if (i > 20) p.h[i * N + 20] = p.h[i * N + 19];
+  }
+  p.h[20 * N + 20] = p.h[19 * N + 19];
+  solve(&p, damping[_i]);
+  is_on_grid(&p);
+  for (int o = 0; o < 3; o++)  // nothing to make up for there
+    ck_assert(p.to[o * N + DEAD] == rintf(p.w[o * N + DEAD]));
+  drop(&p);
+}
+END_TEST
+
+START_TEST(test_no_input_is_nearest) {
+  problem p = make(70, 5, 0);
+  solve(&p, 0.01);
+  for (int64_t i = 0; i < p.n * p.n_row; i++) ck_assert(p.to[i] == rintf(p.w[i]));
+  drop(&p);
+}
+END_TEST
+
+int main(void) {
+  Suite *s = suite_create("gram");
+  TCase *t = tcase_create("gram");
+  tcase_add_test(t, test_two_by_two);
+  tcase_add_test(t, test_sums_are_exact);
+  tcase_add_loop_test(t, test_factor, 0, 8);
+  tcase_add_loop_test(t, test_costs_less_than_nearest, 0, 3);
+  tcase_add_loop_test(t, test_singular, 0, 3);
+  tcase_add_test(t, test_no_input_is_nearest);
+  suite_add_tcase(s, t);
+  SRunner *r = srunner_create(s);
+  srunner_run_all(r, CK_ENV);
+  int n = srunner_ntests_failed(r);
+  srunner_free(r);
+  return n != 0;
+}
