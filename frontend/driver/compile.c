@@ -64,6 +64,8 @@ static const char *quantized_as(driver *d, const char *pipeline) {
     vq_strbuf_clear(&given);
     vq_strbuf_printf(&given, "margin=%g", noise_margin(bits));
     pipeline = with_options(d, pipeline, "observe", given.p);
+    // Which channels go together is not to be learned from noise.
+    pipeline = with_options(d, pipeline, "compensate-weights", "damping=0.2");
   }
   vq_strbuf_release(&given);
   return pipeline;
