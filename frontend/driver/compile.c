@@ -32,13 +32,15 @@ typedef struct compilation {
 
 // ---- pipeline -------------------------------------------------------------------
 
-// How much wider than seen ranges are made when samples are no pictures, by
-// width of activations: noise does not reach what pictures do, and a wide range
-// costs the less the more codes there are.
-static double noise_margin(const char *bits) {
-  static const double margin[] = {1, 1.2, 1.3, 1.5, 1.75, 2};  // 3 to 8 bits
+// How much wider than seen ranges are made, for activations of 3 to 8 bits: a
+// few pictures do not show all there is, noise shows less, and a wide range costs
+// the less the more codes there are (docs/decisions/0006).
+static double range_margin(const char *bits, bool noise) {
+  static const double pictures[] = {1, 1, 1.1, 1.15, 1.25, 1.3};
+  static const double from_noise[] = {1, 1.2, 1.3, 1.5, 1.75, 2};
   int a = strlen(bits) == 4 ? bits[3] - '3' : -1;
-  return a >= 0 && a < (int)VQ_COUNT(margin) ? margin[a] : 1;
+  if (a < 0 || a >= (int)VQ_COUNT(pictures)) return 1;
+  return noise ? from_noise[a] : pictures[a];
 }
 
 // `text` with the options of `pass` given, where the pass is.
@@ -60,10 +62,11 @@ static const char *quantized_as(driver *d, const char *pipeline) {
   vq_strbuf given = {0};
   vq_strbuf_printf(&given, "bits='%s'", bits);
   pipeline = with_options(d, pipeline, "insert-quantizers", given.p);
-  if (calib && strcmp(calib, "noise") == 0) {
-    vq_strbuf_clear(&given);
-    vq_strbuf_printf(&given, "margin=%g", noise_margin(bits));
-    pipeline = with_options(d, pipeline, "observe", given.p);
+  bool noise = calib && strcmp(calib, "noise") == 0;
+  vq_strbuf_clear(&given);
+  vq_strbuf_printf(&given, "margin=%g", range_margin(bits, noise));
+  pipeline = with_options(d, pipeline, "observe", given.p);
+  if (noise) {
     // Which channels go together is not to be learned from noise.
     pipeline = with_options(d, pipeline, "compensate-weights", "damping=0.2");
   }

@@ -13,7 +13,8 @@ static const struct {
     {"1", "fold,recompose,cse,dce,rows,pack,fuse,outline,dce,plan-memory", NULL},
     {"2", "fold,recompose,cse,dce,fold-pixels,insert-quantizers,observe,"
           "split-outliers,reparam-layernorm,compensate-weights,round-weights,"
-          "freeze-quant,lower-int,cse,dce,"
+          "freeze-quant,lower-int,cse,dce,rows,pack,fuse,outline,dce,plan-memory",
+     NULL},
     {"3", NULL, "learned rounding"},
 };
 

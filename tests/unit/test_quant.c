@@ -378,6 +378,33 @@ START_TEST(test_compensation_needs_samples) {
 }
 END_TEST
 
+// A patch embedding of pixels 0 .. 255: the same numbers, and codes without error.
+START_TEST(test_fold_pixels) {
+  static const char text[] =
+      "vq 1\nmodule \"t\"\nmeta \"preprocess.scale\" = \"0.003921569\"\n"
+      "meta \"preprocess.mean\" = \"0.5\"\nmeta \"preprocess.std\" = \"0.25\"\n"
+      "const @w : tensor<3x4, f32> = random<seed = 1, std = 1>\n"
+      "func @main(%x: tensor<1x1x16x16, f32>) -> (y: tensor<1x64x3, f32>) {\n"
+      "  %y = patch_embed %x, @w {patch = [2, 2]} : tensor<1x64x3, f32>\n"
+      "  return %y\n}\n";
+  world w = {.ctx = vq_ctx_create()};
+  vq_diag_init(&w.diag, w.ctx, vq_sink_strbuf, &w.messages);
+  ck_assert_int_eq(vq_parse(w.ctx, vq_str_of(text), "t.vq", &w.diag, &w.m), VQ_OK);
+  w.exec = vq_exec_interpreter();
+  float x[256], want[192], y[192];
+  for (int i = 0; i < 256; i++) x[i] = ((float)i * 0.003921569f - 0.5f) / 0.25f;
+  const vq_func *f = vq_module_func(w.m, VQ_LIT("main"));
+  vq_tensor in = {f->arg[0].type, x}, out = {f->result[0], want}, got = {f->result[0], y};
+  ck_assert_int_eq(vq_eval_func(f, &in, &out, &w.diag, NULL, NULL), VQ_OK);
+  must(&w, "fold-pixels");
+  ck_assert_uint_eq(count(&w, VQ_OP_fake_quant), 1);
+  ck_assert_int_eq(vq_eval_func(f, &in, &got, &w.diag, NULL, NULL), VQ_OK);
+  for (int i = 0; i < 192; i++)  // without an 8-bit code's error of 0.01
+    ck_assert_double_lt(fabs((double)y[i] - (double)want[i]), 5e-5);
+  end(&w);
+}
+END_TEST
+
 static void fails(const char *passes, int64_t n_samples, const char *message) {
   world w;
   begin(&w, 1, n_samples);
@@ -423,6 +450,7 @@ int main(void) {
   tcase_add_test(t, test_compensation_is_exact);
   tcase_add_test(t, test_compensation_of_constant_input);
   tcase_add_test(t, test_compensation_needs_samples);
+  tcase_add_test(t, test_fold_pixels);
   tcase_add_test(t, test_complaints);
   tcase_add_test(t, test_piecewise_error);
   suite_add_tcase(s, t);
