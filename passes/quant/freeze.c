@@ -74,7 +74,8 @@ static vq_status freeze_weight(vq_op *fq, vq_pass_ctx *pc) {
   for (int64_t o = 0; o < rows; o++)
     for (int64_t i = 0; i < cols; i++) {
       double v = nearbyint((double)w[o * cols + i] / (double)s[o]);
-      v = v < (double)a->lo ? (double)a->lo : v > (double)a->hi ? (double)a->hi : v;
+      v = v > (double)a->lo ? v : (double)a->lo;  // a NaN as well
+      v = v < (double)a->hi ? v : (double)a->hi;
       q[o * cols + i] = (int8_t)v;
     }
   vq_strbuf name = {0};
