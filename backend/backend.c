@@ -171,6 +171,9 @@ static vq_status emit(const vq_module *m, vq_emit_kind kind, const char *path,
   if (kind == VQ_EMIT_SO && !opt->runtime_lib)
     return vq_error(diag, VQ_E_option, (vq_loc){0},
                     "a shared object needs the path of libvitq_rt.a");
+  for (uint32_t i = 0; opt->kernel && i < layout.n_kernel; i++)
+    opt->kernel(opt->user, layout.kernel[i].func->name, layout.kernel[i].emitter->name,
+                layout.kernel[i].macs);
   bool linked = kind == VQ_EMIT_SO || kind == VQ_EMIT_OBJ;
   if (opt->dry_run)
     return linked ? vq_link(kind, "MODEL.a", path, opt, diag) : VQ_OK;

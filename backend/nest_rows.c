@@ -7,6 +7,7 @@
 #include "elt.h"
 #include "loop.h"
 #include "nest.h"
+#include "quant.h"
 #include "vmath.h"
 
 typedef LLVMValueRef val;
@@ -106,6 +107,8 @@ static val int_step(const vq_emit *e, const vq_op *op, val a, val b) {
   vq_dtype t = vq_in(op, 0)->type->dtype;
   val one = LLVMConstInt(LLVMTypeOf(a), 1, false);
   switch (op->code) {
+    case VQ_OP_reduce_mean:  // in i64
+      return LLVMBuildAdd(e->b, a, vq_quant_widen(e, t, b, e->i64), "");
     case VQ_OP_reduce_sum: return vq_nest_mac(e, t, b, one, a);
     case VQ_OP_reduce_prod:
       return vq_nest_mac(e, t, a, b, LLVMConstNull(LLVMTypeOf(a)));
@@ -185,12 +188,29 @@ static val first_element(const vq_emit *e, const reduction *r, val task) {
   return at;
 }
 
+// The exact sum in i64, the quotient in binary64.
+static void int_mean(const vq_emit *e, const reduction *r, val task, bool none) {
+  val sum = vq_k64(e, 0);
+  if (none)
+    sum = int_step(e, r->op, sum, vq_nest_load(e, r->x, task));
+  else
+    sum = reduce_from(e, r, 0, first_element(e, r, task), 1, sum);
+  LLVMTypeRef f64 = LLVMDoubleTypeInContext(e->lc);
+  val y = LLVMBuildSIToFP(e->b, sum, f64, "");
+  y = LLVMBuildFDiv(e->b, y, LLVMConstReal(f64, (double)r->count), "");
+  vq_nest_store(e, &r->op->out[0], task, LLVMBuildFPTrunc(e->b, y, e->f32, ""));
+}
+
 void vq_nest_reduce(const vq_emit *e, const vq_op *op, val task, val scratch) {
   (void)scratch;
   reduction r;
   describe(&r, op);
   bool f = r.x->type->dtype == VQ_f32;
   bool none = ((const vq_attrs_reduce_sum *)op->attrs)->axes.n == 0;
+  if (!f && op->code == VQ_OP_reduce_mean) {
+    int_mean(e, &r, task, none);
+    return;
+  }
   if (none) {
     vq_nest_store(e, &op->out[0], task, vq_nest_load(e, r.x, task));
     return;

@@ -234,6 +234,11 @@ static void print_job(void *user, vq_str line) {
   fprintf(stderr, "%.*s\n", VQ_FMT(line));
 }
 
+static void print_kernel(void *user, vq_str name, const char *emitter, int64_t macs) {
+  (void)user;
+  fprintf(stderr, "%10lld  emit: %s of %.*s\n", (long long)macs, emitter, VQ_FMT(name));
+}
+
 static void watch_temporary(void *user, const char *path, bool live) {
   (void)user;
   if (live)
@@ -294,6 +299,7 @@ static vq_status emit(compilation *c) {
                           .verbose = opt_given(o, OPT_verbose),
                           .dry_run = opt_given(o, OPT_jobs),
                           .job = print_job,
+                          .kernel = opt_given(o, OPT_stats) ? print_kernel : NULL,
                           .temp_file = watch_temporary,
                           .user = d};
   if (emit_kind(kind) == VQ_EMIT_SO && !(b.runtime_lib = runtime_library(d)))
@@ -359,12 +365,34 @@ static void print_fused(const compilation *c) {
   fprintf(stderr, " %lld ops left over\n", (long long)left->n);
 }
 
+// How much of the work lower-int made integer, and what it did not.
+static void print_integer(const compilation *c) {
+  int64_t macs[2] = {0, 0};  // float, integer
+  unsigned n = 0;
+  vq_strbuf left = {0};
+  for (unsigned i = 0; i < c->report.n_stat; i++) {
+    const vq_stat_entry *e = &c->report.stat[i];
+    if (strcmp(e->pass, "lower-int") != 0) continue;
+    bool is_int = strcmp(e->name, VQ_STAT_INT_MACS) == 0;
+    if (is_int || strcmp(e->name, VQ_STAT_FLOAT_MACS) == 0)
+      macs[is_int] += e->n;
+    else
+      vq_strbuf_printf(&left, "%s%lld %s", n++ ? ", " : "", (long long)e->n, e->name);
+  }
+  if (macs[0] || macs[1])
+    fprintf(stderr, "integer: %.4g %% of the MACs; float ops left: %s\n",
+            100 * (double)macs[1] / (double)(macs[0] + macs[1]),
+            n ? vq_strbuf_z(&left) : "none");
+  vq_strbuf_release(&left);
+}
+
 static void print_summary(const compilation *c) {
   const options *o = &c->d->opt;
   if (opt_given(o, OPT_quiet)) return;
   if (!c->d->terminal && !opt_given(o, OPT_verbose)) return;
   print_input(c);
   print_fused(c);
+  print_integer(c);
   model_size size = measure_module(c->model.m);
   vq_strbuf line = {0};
   struct stat st;

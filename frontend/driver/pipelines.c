@@ -11,7 +11,7 @@ static const struct {
 } levels[] = {
     {"0", "dce,outline,plan-memory", NULL},
     {"1", "fold,recompose,cse,dce,rows,pack,fuse,outline,dce,plan-memory", NULL},
-    {"2", "fold,recompose,cse,dce,fold-pixels,insert-quantizers,observe,"
+    {"2", "fold,recompose,cse,dce,rows,fold-pixels,insert-quantizers,observe,"
           "split-outliers,reparam-layernorm,compensate-weights,round-weights,"
           "freeze-quant,lower-int,cse,dce,rows,pack,fuse,outline,dce,plan-memory",
      NULL},

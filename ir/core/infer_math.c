@@ -40,7 +40,7 @@ static vq_status compare(vq_rule *r) {
   return vq_rule_result(r, VQ_bool, y.rank, y.dim);
 }
 
-static vq_status reduce(vq_rule *r, vq_ints axes, bool keep) {
+static vq_status reduce(vq_rule *r, vq_ints axes, bool keep, vq_dtype y) {
   const vq_type *x = vq_rule_in(r, 0);
   if (axes.n > x->rank)
     return vq_rule_bad_attr(r, "axes", "has %u entries, expected at most %u",
@@ -59,7 +59,7 @@ static vq_status reduce(vq_rule *r, vq_ints axes, bool keep) {
     if (reduced) k++;
     if (!reduced || keep) dim[n++] = reduced ? 1 : x->dim[i];
   }
-  return vq_rule_result(r, x->dtype, n, dim);
+  return vq_rule_result(r, y, n, dim);
 }
 
 #define RULE(op, how) \
@@ -96,16 +96,16 @@ RULE(equal, compare)
 RULE(less, compare)
 RULE(less_equal, compare)
 
-#define REDUCE(op)                        \
-  vq_status vq_infer_##op(vq_rule *r) {   \
-    ATTRS(op);                            \
-    return reduce(r, a->axes, a->keep);   \
+#define REDUCE(op, y)                      \
+  vq_status vq_infer_##op(vq_rule *r) {    \
+    ATTRS(op);                             \
+    return reduce(r, a->axes, a->keep, y); \
   }
-REDUCE(reduce_sum)
-REDUCE(reduce_mean)
-REDUCE(reduce_max)
-REDUCE(reduce_min)
-REDUCE(reduce_prod)
+REDUCE(reduce_sum, vq_rule_in(r, 0)->dtype)
+REDUCE(reduce_mean, VQ_f32)
+REDUCE(reduce_max, vq_rule_in(r, 0)->dtype)
+REDUCE(reduce_min, vq_rule_in(r, 0)->dtype)
+REDUCE(reduce_prod, vq_rule_in(r, 0)->dtype)
 
 vq_status vq_infer_gelu(vq_rule *r) {
   ATTRS(gelu);

@@ -1,7 +1,8 @@
 // Reductions: one pass over the reduced elements in row-major order.
 //
-// Floats are summed and multiplied in binary64 and rounded once; integers wrap.
-// An empty reduction gives the neutral element.
+// Floats are summed and multiplied in binary64 and rounded once; integers wrap, in
+// i64 for a mean, which is a quotient of binary64 rounded to f32. An empty reduction
+// gives the neutral element.
 #include "eval/eval_ops.h"
 
 typedef enum reduce_kind { SUM, MEAN, MAX, MIN, PROD } reduce_kind;
@@ -79,7 +80,8 @@ static void reduce_one(reduce_kind kind, const vq_tensor *x, int64_t at,
         v = fold_i64(kind, v, n, xi);
       }
     }
-  if (is_float)
+  if (!is_float && kind == MEAN) f = (double)v;
+  if (is_float || kind == MEAN)
     vq_store_f64(out->type->dtype, out->data, to,
                  kind == MEAN ? f / (double)count : f);
   else

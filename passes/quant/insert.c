@@ -1,7 +1,9 @@
 // insert-quantizers: a fake_quant where a value will be a code.
 //
 // Quantized are: inputs and weights of linear and patch_embed, operands of
-// attention, and the residual stream, which is every value a layer_norm reads.
+// attention, and the residual stream, which is every value a layer_norm or a mean
+// reads. Its quantizer sits where the value is computed, not where slices, windows
+// or merged patches of it are read: one code then serves all its readers.
 // Biases, position tables and norms' parameters stay float until lower-int folds
 // them. Scales are 0, not known; until they are, a quantizer passes its input.
 //
@@ -50,11 +52,17 @@ static const char *role_of(const vq_value *x) {
   }
 }
 
-// A linear whose result only leaves the model, or is only moved there.
-static bool is_head(const vq_op *op) {
-  vq_each_use(op->out, u)
-    if (u->user->code != VQ_OP_return && u->user->code != VQ_OP_reshape)
-      return false;
+// A value that leaves the model and is read by nothing but what moves it there, or
+// combines it with others of its kind, as distilled models do with two heads. Heads
+// are short: *steps readers are followed.
+static bool leaves(const vq_value *v, unsigned *steps) {
+  vq_each_use(v, u) {
+    const vq_op *op = u->user;
+    if (op->code == VQ_OP_return) continue;
+    if ((*steps)-- == 0 || op->code == VQ_OP_fake_quant) return false;
+    if (!vq_quant_moves(op) && !vq_has_trait(op, VQ_TRAIT_ELTWISE)) return false;
+    if (!leaves(op->out, steps)) return false;
+  }
   return true;
 }
 
@@ -93,7 +101,8 @@ static vq_status quantize_weight(inserter *s, vq_op *op, bool edge) {
 }
 
 static vq_status quantize_linear(inserter *s, vq_op *op) {
-  bool edge = op->code == VQ_OP_patch_embed || is_head(op);
+  unsigned steps = 16;
+  bool edge = op->code == VQ_OP_patch_embed || leaves(op->out, &steps);
   int64_t bits = edge && s->a_bits < 8 ? 8 : s->a_bits;
   if (quantize_weight(s, op, edge)) return VQ_ERR;
   return quantize_operand(s, op, 0, role_of(vq_in(op, 0)), 0,
@@ -109,9 +118,15 @@ static vq_status quantize_attention(inserter *s, vq_op *op) {
   return VQ_OK;
 }
 
+// What `v` is a copy or a part of.
+static vq_value *source_of(vq_value *v) {
+  while (v->kind == VQ_VALUE_RESULT && vq_quant_moves(v->def)) v = vq_in(v->def, 0);
+  return v;
+}
+
 // The residual stream: all readers of what a layer_norm reads see its code.
 static vq_status quantize_residual(inserter *s, vq_op *op) {
-  vq_value *x = vq_in(op, 0);
+  vq_value *x = source_of(vq_in(op, 0));
   if (x->kind != VQ_VALUE_RESULT || x->def->code == VQ_OP_fake_quant) return VQ_OK;
   vq_value *y = quantizer(s, x, x->def->next, "residual", -32767, 32767, 0);
   if (!y) return VQ_ERR;
@@ -121,7 +136,8 @@ static vq_status quantize_residual(inserter *s, vq_op *op) {
 
 static vq_status insert(inserter *s, vq_op *op) {
   switch ((int)op->code) {
-    case VQ_OP_layer_norm: return quantize_residual(s, op);
+    case VQ_OP_layer_norm:
+    case VQ_OP_reduce_mean: return quantize_residual(s, op);
     case VQ_OP_linear:
     case VQ_OP_patch_embed: return quantize_linear(s, op);
     case VQ_OP_attention: return quantize_attention(s, op);

@@ -1,16 +1,32 @@
 // lower-int: dequantize and quantize meeting data movement and each other.
+#include <math.h>
+
 #include "quant/lower_int.h"
 #include "vq/eval.h"
 
 // ---- dequantize moves down ---------------------------------------------------------
 
+// What `op` (vq_quant_moves) makes of the codes `q` of its operand; `zero` is the
+// code of the zeros it adds.
+static vq_value *moved(vq_lowering *lo, const vq_op *op, vq_value *q, double zero) {
+  vq_value *in[2] = {q, vq_in_opt(op, 1)};
+  vq_attrs_gather_rows rows;
+  vq_attrs_pad pad;
+  const void *attrs = op->attrs;
+  if (op->code == VQ_OP_gather_rows) {
+    rows = *VQ_ATTRS(op, gather_rows);
+    rows.value = rows.pad ? (float)zero : 0, attrs = &rows;
+  } else if (op->code == VQ_OP_pad) {
+    pad = *VQ_ATTRS(op, pad);
+    pad.value = (float)zero, attrs = &pad;
+  }
+  return q ? vq_build1(&lo->b, op->code, in, op->n_in, attrs, VQ_LIT("")) : NULL;
+}
+
 bool vq_lower_move(vq_lowering *lo, vq_op *op) {
   vq_coded x;
-  vq_value *in[2] = {NULL, vq_in_opt(op, 1)};
-  if (!vq_lower_scalar_code(vq_in(op, 0), &x)) return false;
-  if (op->code == VQ_OP_gather_rows && VQ_ATTRS(op, gather_rows)->pad) return false;
-  in[0] = x.q;
-  vq_value *y = vq_build1(&lo->b, op->code, in, op->n_in, op->attrs, VQ_LIT(""));
+  if (!vq_quant_moves(op) || !vq_lower_scalar_code(vq_in(op, 0), &x)) return false;
+  vq_value *y = moved(lo, op, x.q, vq_lower_zero(&x));
   return vq_lower_replace(lo, op, vq_lower_dequantize(lo, y, x.scale, x.zero));
 }
 
@@ -47,6 +63,21 @@ static bool is_scalar_quantize(const vq_op *q) {
   return vq_const_of(vq_in(q, 1)) && vq_type_count(vq_in(q, 1)->type) == 1 &&
          (q->n_in < 3 || (vq_const_of(vq_in(q, 2)) &&
                           vq_type_count(vq_in(q, 2)->type) == 1));
+}
+
+// quantize(move(x)): move(quantize(x)), where nothing else reads them.
+bool vq_lower_quantize_move(vq_lowering *lo, vq_op *op) {
+  const vq_value *y = vq_in(op, 0);
+  const vq_attrs_quantize *a = VQ_ATTRS(op, quantize);
+  if (y->kind != VQ_VALUE_RESULT || !vq_quant_moves(y->def) || !vq_has_one_use(y) ||
+      !is_scalar_quantize(op))
+    return false;
+  vq_value *x = vq_in(y->def, 0);
+  if (x->kind != VQ_VALUE_RESULT || !vq_has_one_use(x)) return false;
+  vq_value *q = requantize_like(lo, op, VQ_OP_quantize, x, vq_in(op, 1), vq_in_opt(op, 2));
+  double zero = op->n_in > 2 ? vq_const_f64(vq_const_of(vq_in(op, 2)), 0) : 0;
+  zero = fmin(fmax(zero, (double)a->lo), (double)a->hi);
+  return vq_lower_replace(lo, op, moved(lo, y->def, q, zero));
 }
 
 bool vq_lower_quantize_concat(vq_lowering *lo, vq_op *op) {

@@ -9,9 +9,10 @@
 //                                       zero point of x goes into the bias
 //   layer_norm                          reads i16 codes; it does not care for
 //                                       their scale but in eps
+//   reduce_mean                         of codes, times their scale
 //   attention                           attention_int; scales join the score's
 //   gelu, silu                          piecewise
-//   concat, sliced results              quantize moves up instead
+//   concat, sliced and moved results    quantize moves up instead
 //
 // What no rule takes stays float, between a dequantize and a quantize: slow, and
 // counted in the statistics. Constants made here are computed in binary64 and
@@ -21,13 +22,16 @@
 static const vq_lower_rule rules[] = {
     {VQ_OP_slice, vq_lower_move},       {VQ_OP_gather_rows, vq_lower_move},
     {VQ_OP_reshape, vq_lower_move},     {VQ_OP_transpose, vq_lower_move},
+    {VQ_OP_copy, vq_lower_move},        {VQ_OP_expand, vq_lower_move},
+    {VQ_OP_gather, vq_lower_move},      {VQ_OP_pad, vq_lower_move},
     {VQ_OP_concat, vq_lower_concat},    {VQ_OP_linear, vq_lower_linear},
     {VQ_OP_patch_embed, vq_lower_linear},
-    {VQ_OP_layer_norm, vq_lower_norm},  {VQ_OP_attention, vq_lower_attention},
+    {VQ_OP_layer_norm, vq_lower_norm},  {VQ_OP_reduce_mean, vq_lower_mean},
+    {VQ_OP_attention, vq_lower_attention},
     {VQ_OP_gelu, vq_lower_act},         {VQ_OP_silu, vq_lower_act},
     {VQ_OP_quantize, vq_lower_slices},  {VQ_OP_quantize, vq_lower_requantize},
     {VQ_OP_quantize, vq_lower_factor},  {VQ_OP_quantize, vq_lower_norm_scale},
-    {VQ_OP_quantize, vq_lower_quantize_concat},
+    {VQ_OP_quantize, vq_lower_quantize_concat}, {VQ_OP_quantize, vq_lower_quantize_move},
     {VQ_OP_quantize, vq_lower_quantize_const},
 };
 
@@ -102,11 +106,9 @@ static bool sweep(vq_lowering *lo, vq_func *f) {
 }
 
 static bool is_float_work(const vq_op *op) {
-  if (op->code == VQ_OP_dequantize || op->code == VQ_OP_piecewise ||
-      op->code == VQ_OP_attention_int || op->code == VQ_OP_return ||
-      !op->n_out || op->out->type->dtype != VQ_f32)
-    return false;
-  return op->code != VQ_OP_layer_norm || vq_in(op, 0)->type->dtype == VQ_f32;
+  if (!op->n_out || !op->n_in || vq_has_trait(op, VQ_TRAIT_VIEW)) return false;
+  return op->code != VQ_OP_piecewise && op->out->type->dtype == VQ_f32 &&
+         vq_in(op, 0)->type->dtype == VQ_f32;
 }
 
 // Elementwise work in the epilogue of an integer op is no float island.
@@ -126,7 +128,7 @@ static void report(const vq_func *f, vq_pass_ctx *pc) {
     int64_t macs = vq_op_macs(op);
     bool is_int = op->code == VQ_OP_attention_int ||
                   (op->n_in && vq_in(op, 0)->type->dtype != VQ_f32);
-    if (macs) vq_stat(pc, is_int ? "integer MACs" : "float MACs", macs);
+    if (macs) vq_stat(pc, is_int ? VQ_STAT_INT_MACS : VQ_STAT_FLOAT_MACS, macs);
     if (is_float_work(op) && !is_epilogue(op))
       vq_stat(pc, vq_op_info(op->code)->name, 1);
   }

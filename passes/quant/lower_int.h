@@ -39,6 +39,7 @@ bool vq_lower_linear(vq_lowering *lo, vq_op *op);
 bool vq_lower_norm(vq_lowering *lo, vq_op *op);
 bool vq_lower_attention(vq_lowering *lo, vq_op *op);
 bool vq_lower_act(vq_lowering *lo, vq_op *op);
+bool vq_lower_mean(vq_lowering *lo, vq_op *op);
 // lower_codes.c
 bool vq_lower_move(vq_lowering *lo, vq_op *op);
 bool vq_lower_concat(vq_lowering *lo, vq_op *op);
@@ -46,6 +47,7 @@ bool vq_lower_slices(vq_lowering *lo, vq_op *op);
 bool vq_lower_requantize(vq_lowering *lo, vq_op *op);
 bool vq_lower_factor(vq_lowering *lo, vq_op *op);
 bool vq_lower_norm_scale(vq_lowering *lo, vq_op *op);
+bool vq_lower_quantize_move(vq_lowering *lo, vq_op *op);
 bool vq_lower_quantize_concat(vq_lowering *lo, vq_op *op);
 bool vq_lower_quantize_const(vq_lowering *lo, vq_op *op);
 

@@ -56,6 +56,17 @@ bool vq_lower_norm(vq_lowering *lo, vq_op *op) {
       lo, op, vq_build1(&lo->b, VQ_OP_layer_norm, in, op->n_in, &a, VQ_LIT("")));
 }
 
+// ---- reduce_mean -------------------------------------------------------------------
+
+// The mean of codes is exact up to its last rounding, however many there are.
+bool vq_lower_mean(vq_lowering *lo, vq_op *op) {
+  vq_coded x;
+  if (!vq_lower_scalar_code(vq_in(op, 0), &x) || x.zero) return false;
+  vq_value *y = vq_build1(&lo->b, VQ_OP_reduce_mean, &x.q, 1, op->attrs, VQ_LIT(""));
+  if (y) y = vq_build_binary(&lo->b, VQ_OP_mul, y, x.scale, VQ_LIT(""));
+  return vq_lower_replace(lo, op, y);
+}
+
 // ---- attention -----------------------------------------------------------------------
 
 static const double log2e = 1.4426950408889634;
@@ -95,9 +106,12 @@ bool vq_lower_attention(vq_lowering *lo, vq_op *op) {
 
 // ---- gelu, silu --------------------------------------------------------------------
 
+// Of dequantized codes, or of parts of them.
 bool vq_lower_act(vq_lowering *lo, vq_op *op) {
   vq_coded x;
-  if (!vq_lower_code(vq_in(op, 0), &x)) return false;
+  const vq_value *v = vq_in(op, 0);
+  while (v->kind == VQ_VALUE_RESULT && vq_quant_moves(v->def)) v = vq_in(v->def, 0);
+  if (!vq_lower_code(v, &x)) return false;
   vq_str form = op->code == VQ_OP_gelu ? VQ_ATTRS(op, gelu)->form : VQ_LIT("");
   vq_attrs_piecewise a = {.fn = VQ_LIT("gelu")};
   if (op->code == VQ_OP_silu) a.fn = VQ_LIT("silu");

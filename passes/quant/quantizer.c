@@ -1,6 +1,23 @@
 // Constants of quantizers, and small rewrites of linears.
 #include "quant/quantizer.h"
 
+bool vq_quant_moves(const vq_op *op) {
+  switch ((int)op->code) {
+    case VQ_OP_copy:
+    case VQ_OP_reshape:
+    case VQ_OP_transpose:
+    case VQ_OP_slice:
+    case VQ_OP_expand:
+    case VQ_OP_gather: return true;
+    case VQ_OP_gather_rows: {
+      const vq_attrs_gather_rows *a = VQ_ATTRS(op, gather_rows);
+      return !a->pad || a->value == 0;
+    }
+    case VQ_OP_pad: return VQ_ATTRS(op, pad)->value == 0;
+    default: return false;
+  }
+}
+
 bool vq_quant_is(const vq_op *op, const char *role) {
   return op->code == VQ_OP_fake_quant &&
          vq_str_is(VQ_ATTRS(op, fake_quant)->role, role);

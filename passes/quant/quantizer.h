@@ -12,7 +12,7 @@
 //              split-outliers makes it one
 //   linear     any other input of a linear or patch_embed
 //   q, k, v    operands of attention; k and v symmetric around 128
-//   residual   i16 symmetric, what layer_norm reads
+//   residual   i16 symmetric, what layer_norm and reduce_mean read
 #ifndef VQ_PASSES_QUANT_H
 #define VQ_PASSES_QUANT_H
 
@@ -25,6 +25,10 @@ enum { VQ_FQ_X, VQ_FQ_SCALE, VQ_FQ_ZERO };  // operands of fake_quant
 static inline vq_op *vq_quant_def(const vq_value *v, vq_opcode code) {
   return v->kind == VQ_VALUE_RESULT && v->def->code == code ? v->def : NULL;
 }
+
+// An op whose elements are elements of its first operand, or zeros: codes with one
+// scale may take its place.
+bool vq_quant_moves(const vq_op *op);
 
 // A fake_quant op of one of these roles.
 bool vq_quant_is(const vq_op *op, const char *role);

@@ -157,6 +157,8 @@ static void each_row(visit_fn visit, void *user) {
 
     REDUCTION(reduce_sum), REDUCTION(reduce_mean), REDUCTION(reduce_max),
     REDUCTION(reduce_min), REDUCTION(reduce_prod),
+    GOOD(reduce_mean, "i16:2x3", A(reduce_mean, .axes = I(0), .keep = true), "f32:1x3"),
+    GOOD(reduce_sum, "i16:2x3", A(reduce_sum, .axes = I(0), .keep = true), "i16:1x3"),
 
     GOOD(matmul, "f32:2x1x3x4 f32:5x4x6", NULL, "f32:2x5x3x6"),
     GOOD(matmul, "f32:3x4 f32:6x4", A(matmul, .transpose_b = true), "f32:3x6"),

@@ -35,6 +35,8 @@ typedef struct vq_backend_options {
   bool verbose;             // passes job lines to `job`
   bool dry_run;
   void (*job)(void *user, vq_str line);
+  // Told which row of emit.def takes each kernel. May be NULL.
+  void (*kernel)(void *user, vq_str name, const char *emitter, int64_t macs);
   // Called with live = true when a temporary file is made and with false when
   // it is gone, so that the driver can remove it if a signal ends the process.
   // May be NULL.

@@ -73,6 +73,10 @@ typedef struct vq_pass_record {
   uint32_t ops_before, ops_after;  // all functions
 } vq_pass_record;
 
+// What lower-int counts, besides the float ops that it left.
+#define VQ_STAT_INT_MACS "integer MACs"
+#define VQ_STAT_FLOAT_MACS "float MACs"
+
 typedef struct vq_stat_entry {
   const char *pass, *name;
   int64_t n;
