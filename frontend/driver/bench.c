@@ -6,9 +6,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "json.h"
-#include "machine.h"
-#include "probe.h"
+#include "profile.h"
+#include "quantile.h"
 
 enum { WARM_UP = 3, MIN_ROUNDS = 20, MAX_ROUNDS = 100000 };
 #define BUDGET 3.0  // seconds
@@ -24,20 +23,9 @@ typedef struct bench {
   entrant e[2];
   unsigned n_entrant;
   int64_t n_sample, n_round;
-  double peak;
-  const char *unit;
+  profile per_kernel;  // of the first entrant
+  peak peak_float, peak_codes;
 } bench;
-
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-// The q-quantile of v[0..n), which gets sorted.
-static double quantile(double *v, int64_t n, double q) {
-  qsort(v, (size_t)n, sizeof *v, by_value);
-  return v[(int64_t)(q * (double)(n - 1) + 0.5)];
-}
 
 // Inputs of about the size real ones have; the same in every run.
 static void fill(float *x, int64_t n) {
@@ -129,13 +117,16 @@ static vq_status report(bench *b) {
   if (two) s[1] = summarise(b, &b->e[1]);
   vq_strbuf cpu = {0};
   probe_cpu_name(&cpu);
-  printf("%s; %.0f GFLOP/s %s, one thread\n", cpu.p, b->peak, b->unit);
+  printf("%s; one thread: %.0f GFLOP/s %s, %.0f Gop/s %s\n", cpu.p,
+         b->peak_float.gops, b->peak_float.unit, b->peak_codes.gops,
+         b->peak_codes.unit);
   printf("%" PRId64 " sample%s, %" PRId64 " thread%s, %" PRId64 " rounds\n",
          b->n_sample, b->n_sample == 1 ? "" : "s",
          opt_count(&b->d->opt, OPT_threads),
          opt_count(&b->d->opt, OPT_threads) == 1 ? "" : "s", b->n_round);
   for (unsigned k = 0; k < b->n_entrant; k++) print_entrant(&b->e[k], s[k]);
   if (two) printf("%s is %.2fx as fast as %s\n", b->e[0].m.path, r, b->e[1].m.path);
+  if (opt_given(&b->d->opt, OPT_per_kernel)) profile_print(&b->per_kernel);
   const char *path = opt_text(&b->d->opt, OPT_json);
   vq_status st = VQ_OK;
   if (path) {
@@ -152,7 +143,9 @@ static vq_status report(bench *b) {
     json_int(&j, "threads", opt_count(&b->d->opt, OPT_threads));
     json_int(&j, "rounds", b->n_round);
     json_text(&j, "cpu", cpu.p);
-    json_number(&j, "probe_gflops", b->peak);
+    json_number(&j, "probe_gflops", b->peak_float.gops);
+    json_number(&j, "probe_codes_gops", b->peak_codes.gops);
+    if (opt_given(&b->d->opt, OPT_per_kernel)) profile_json(&b->per_kernel, &j);
     json_end(&j);
     st = json_write(&j, path, &b->d->diag);
   }
@@ -165,7 +158,12 @@ static vq_status run_bench(bench *b) {
   if (open_entrant(b, b->d->opt.file[0])) return VQ_ERR;
   if (against && open_entrant(b, against)) return VQ_ERR;
   if (measure(b)) return VQ_ERR;
-  b->peak = probe_peak(&b->unit);
+  entrant *e = &b->e[0];
+  if (opt_given(&b->d->opt, OPT_per_kernel) &&
+      profile_take(&e->m, b->n_sample, e->in, e->out, b->n_round, &b->per_kernel))
+    return VQ_ERR;
+  b->peak_float = probe_peak(PROBE_FLOAT, vitq_cpu_isa());
+  b->peak_codes = probe_peak(PROBE_CODES, vitq_cpu_isa());
   return report(b);
 }
 
@@ -174,6 +172,7 @@ int do_bench(driver *d) {
     return usage_error(d, "expected one model to time, found %u", d->opt.n_file);
   bench b = {.d = d, .n_sample = opt_count(&d->opt, OPT_samples)};
   vq_status s = run_bench(&b);
+  profile_release(&b.per_kernel);
   for (unsigned k = 0; k < b.n_entrant; k++) {
     free(b.e[k].in);
     free(b.e[k].out);

@@ -24,25 +24,32 @@ static void begin_member(json *j, const char *key) {
   if (j->depth) {
     vq_strbuf_printf(&j->text, "%s\n%*s", j->first ? "" : ",",
                      (int)(2 * j->depth), "");
-    add_string(&j->text, key);
-    vq_strbuf_puts(&j->text, ": ");
+    if (key) {
+      add_string(&j->text, key);
+      vq_strbuf_puts(&j->text, ": ");
+    }
   }
   j->first = false;
 }
 
-void json_begin(json *j, const char *key_or_null) {
-  begin_member(j, key_or_null);
-  vq_strbuf_putc(&j->text, '{');
+static void begin(json *j, const char *key, char bracket) {
+  begin_member(j, key);
+  vq_strbuf_putc(&j->text, bracket);
   j->depth++;
   j->first = true;
 }
 
-void json_end(json *j) {
+static void end(json *j, char bracket) {
   j->depth--;
-  vq_strbuf_printf(&j->text, "\n%*s}", (int)(2 * j->depth), "");
+  vq_strbuf_printf(&j->text, "\n%*s%c", (int)(2 * j->depth), "", bracket);
   if (j->depth == 0) vq_strbuf_putc(&j->text, '\n');
   j->first = false;
 }
+
+void json_begin(json *j, const char *key_or_null) { begin(j, key_or_null, '{'); }
+void json_end(json *j) { end(j, '}'); }
+void json_begin_list(json *j, const char *key) { begin(j, key, '['); }
+void json_end_list(json *j) { end(j, ']'); }
 
 void json_int(json *j, const char *key, int64_t v) {
   begin_member(j, key);

@@ -12,8 +12,11 @@ typedef struct json {
   bool first;  // the next member is the object's first
 } json;
 
-void json_begin(json *j, const char *key_or_null);  // an object
+// An object; without a key the outermost one, or an element of a list.
+void json_begin(json *j, const char *key_or_null);
 void json_end(json *j);
+void json_begin_list(json *j, const char *key);  // of objects
+void json_end_list(json *j);
 void json_int(json *j, const char *key, int64_t v);
 void json_number(json *j, const char *key, double v);  // not finite: null
 void json_text(json *j, const char *key, const char *v);

@@ -118,7 +118,7 @@ const char *machine_variant(const machine *m) {
 
 // Memory for outputs that nobody looks at, after the first.
 static vq_status run_compiled(machine *m, int64_t n, const float *in,
-                              float *out) {
+                              float *out, vitq_step_fn fn, void *user) {
   const vitq_model *v = m->model;
   void **to = calloc(v->n_output, sizeof *to);
   if (!to) vq_oom(v->n_output * sizeof *to);
@@ -129,7 +129,8 @@ static vq_status run_compiled(machine *m, int64_t n, const float *in,
     if (!to[i]) vq_oom(size);
   }
   const void *from[] = {in};
-  vitq_status s = vitq_run(m->handle, n, from, to, m->workspace, m->pool);
+  vitq_status s = vitq_run_profiled(m->handle, n, from, to, m->workspace,
+                                    m->pool, fn, user);
   for (uint32_t i = 1; i < v->n_output; i++) free(to[i]);
   free(to);
   if (!s) return VQ_OK;
@@ -176,7 +177,13 @@ static vq_status run_source(machine *m, int64_t n, const float *in, float *out) 
 }
 
 vq_status machine_run(machine *m, int64_t n, const float *in, float *out) {
-  return m->handle ? run_compiled(m, n, in, out) : run_source(m, n, in, out);
+  return m->handle ? run_compiled(m, n, in, out, NULL, NULL)
+                   : run_source(m, n, in, out);
+}
+
+vq_status machine_profile(machine *m, int64_t n, const float *in, float *out,
+                          vitq_step_fn fn, void *user) {
+  return run_compiled(m, n, in, out, fn, user);
 }
 
 sample_shape machine_samples(const machine *m) {

@@ -38,6 +38,10 @@ void machine_close(machine *m);
 VQ_NODISCARD vq_status machine_run(machine *m, int64_t n, const float *in,
                                    float *out);
 
+// The same for a compiled model; `fn` hears how long each step took.
+VQ_NODISCARD vq_status machine_profile(machine *m, int64_t n, const float *in,
+                                       float *out, vitq_step_fn fn, void *user);
+
 // What samples of a compiled model look like.
 sample_shape machine_samples(const machine *m);
 

@@ -7,8 +7,16 @@
 // The CPU's name as the kernel states it, or "unknown CPU".
 void probe_cpu_name(vq_strbuf *out);
 
-// Peak of float multiply-adds of one thread now, in GFLOP/s: the median of
-// some bursts of at least half a millisecond. `unit` says with which registers.
-double probe_peak(const char **unit);
+typedef enum probe_kind { PROBE_FLOAT, PROBE_CODES } probe_kind;
+
+typedef struct peak {
+  const char *unit;  // the instructions, as in "AVX2 FMA"
+  double gops;       // 1e9 additions and multiplications a second
+} peak;
+
+// Peak rate of multiply-adds of floats or codes of one thread now, with the best
+// instructions among `isa` (vitq_isa bits, which the CPU must have): the median
+// of bursts of a tenth of a millisecond, most of which nobody interrupts.
+peak probe_peak(probe_kind kind, uint64_t isa);
 
 #endif
