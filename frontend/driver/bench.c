@@ -110,6 +110,11 @@ static void json_entrant(json *j, const entrant *e, summary s) {
   json_text(j, "isa", machine_variant(&e->m));
 }
 
+// Of the time that a thread gets on this machine now.
+static double probe_share(const bench *b) {
+  return (b->peak_float.share + b->peak_codes.share) / 2;
+}
+
 static vq_status report(bench *b) {
   bool two = b->n_entrant == 2;
   double r = two ? ratio(b) : 1;  // before the times are sorted
@@ -117,9 +122,9 @@ static vq_status report(bench *b) {
   if (two) s[1] = summarise(b, &b->e[1]);
   vq_strbuf cpu = {0};
   probe_cpu_name(&cpu);
-  printf("%s; one thread: %.0f GFLOP/s %s, %.0f Gop/s %s\n", cpu.p,
-         b->peak_float.gops, b->peak_float.unit, b->peak_codes.gops,
-         b->peak_codes.unit);
+  printf("%s; one thread: %.0f GFLOP/s %s, %.0f Gop/s %s, in %.0f %% of the time\n",
+         cpu.p, b->peak_float.gops, b->peak_float.unit, b->peak_codes.gops,
+         b->peak_codes.unit, 100 * probe_share(b));
   printf("%" PRId64 " sample%s, %" PRId64 " thread%s, %" PRId64 " rounds\n",
          b->n_sample, b->n_sample == 1 ? "" : "s",
          opt_count(&b->d->opt, OPT_threads),
@@ -145,6 +150,7 @@ static vq_status report(bench *b) {
     json_text(&j, "cpu", cpu.p);
     json_number(&j, "probe_gflops", b->peak_float.gops);
     json_number(&j, "probe_codes_gops", b->peak_codes.gops);
+    json_number(&j, "probe_share", probe_share(b));
     if (opt_given(&b->d->opt, OPT_per_kernel)) profile_json(&b->per_kernel, &j);
     json_end(&j);
     st = json_write(&j, path, &b->d->diag);

@@ -119,10 +119,14 @@ static const unit float_unit[] = {{0, "scalar", burst_scalar, NULL, CHAINS}};
 static const unit codes_unit[] = {{0, "scalar", burst_scalar, NULL, CHAINS}};
 #endif
 
-static double median_rate(const unit *u) {
-  double rate[BURSTS];
+// The median burst is one that nobody interrupted; all of them together show how
+// much of the time the thread had.
+peak probe_peak(probe_kind kind, uint64_t isa) {
+  const unit *u = kind == PROBE_FLOAT ? float_unit : codes_unit;
+  double rate[BURSTS], ops = 0, spent = 0;
   volatile float keep = 0;
   int64_t n = 1000;
+  while (u->requires & ~isa) u++;
   for (int i = 0; i < BURSTS; i++) {
     double start = now_seconds();
     keep += u->of_float ? u->of_float(n) : (float)u->of_codes(n);
@@ -132,13 +136,11 @@ static double median_rate(const unit *u) {
       i--;
       continue;
     }
-    rate[i] = 2.0 * u->madds * (double)n / t * 1e-9;
+    rate[i] = 2e-9 * u->madds * (double)n / t;
+    ops += rate[i] * t;
+    spent += t;
   }
-  return quantile(rate, BURSTS, 0.5);
-}
-
-peak probe_peak(probe_kind kind, uint64_t isa) {
-  const unit *u = kind == PROBE_FLOAT ? float_unit : codes_unit;
-  while (u->requires & ~isa) u++;
-  return (peak){u->name, median_rate(u)};
+  peak p = {u->name, quantile(rate, BURSTS, 0.5), 1};
+  if (ops / spent < p.gops) p.share = ops / spent / p.gops;
+  return p;
 }

@@ -12,6 +12,7 @@ typedef enum probe_kind { PROBE_FLOAT, PROBE_CODES } probe_kind;
 typedef struct peak {
   const char *unit;  // the instructions, as in "AVX2 FMA"
   double gops;       // 1e9 additions and multiplications a second
+  double share;      // of the time that this thread was running, at most 1
 } peak;
 
 // Peak rate of multiply-adds of floats or codes of one thread now, with the best

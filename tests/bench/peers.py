@@ -256,7 +256,7 @@ def versions():
 
 
 def print_result(result):
-    probe = ", ".join(f"{k[len('probe_'):]} {v:.0f}"
+    probe = ", ".join(f"{k[len('probe_'):]} {v:.3g}"
                       for k, v in result["probe"].items())
     print(f"\n{result['model']} {result['shape']}, {result['rounds']} rounds, one"
           f" thread; {result['cpu']}, {result['isa']}; peaks now: {probe}")
