@@ -266,7 +266,7 @@ def print_result(result):
         print(f"{row['competitor']:20}{row['median_ms']:9.2f}{row['p25_ms']:9.2f}"
               f"{row['min_ms']:9.2f}   {row['ratio']:7.2f}"
               f"{row['ratio_p25']:7.2f}{row['ratio_p75']:6.2f}"
-              f"{row['file_share']:7.3f}{row['resident_kib'] / 1e3:8.1f}",
+              f"{row['file_share']:7.3f}{row['resident_kib'] * 1.024e-3:8.1f}",
               flush=True)
 
 
