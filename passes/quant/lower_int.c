@@ -19,6 +19,8 @@
 // rounded once, so the arithmetic of docs/integer-semantics.md sees few of them.
 #include "quant/lower_int.h"
 
+#include "vq/map.h"
+
 static const vq_lower_rule rules[] = {
     {VQ_OP_slice, vq_lower_move},       {VQ_OP_gather_rows, vq_lower_move},
     {VQ_OP_reshape, vq_lower_move},     {VQ_OP_transpose, vq_lower_move},
@@ -105,33 +107,66 @@ static bool sweep(vq_lowering *lo, vq_func *f) {
   return changed;
 }
 
+// ---- what stayed float -------------------------------------------------------------
+
+// Float work that is part of something else: elementwise ops behind an integer one
+// are its epilogue, those in front of the first quantize make codes of the input.
+typedef struct islands {
+  vq_map epilogue, prologue;  // ops, by their result
+} islands;
+
 static bool is_float_work(const vq_op *op) {
   if (!op->n_out || !op->n_in || vq_has_trait(op, VQ_TRAIT_VIEW)) return false;
   return op->code != VQ_OP_piecewise && op->out->type->dtype == VQ_f32 &&
          vq_in(op, 0)->type->dtype == VQ_f32;
 }
 
-// Elementwise work in the epilogue of an integer op is no float island.
-static bool is_epilogue(const vq_op *op) {
-  if (!vq_has_trait(op, VQ_TRAIT_ELTWISE)) return false;
+static bool has(const vq_map *set, const vq_op *op) {
+  return vq_map_find(set, VQ_MAP_PTR_KEY(op->out)) != NULL;
+}
+
+static bool is_epilogue(const islands *s, const vq_op *op) {
   for (unsigned i = 0; i < op->n_in; i++) {
     const vq_value *v = vq_in(op, i);
     if (v->kind == VQ_VALUE_RESULT &&
-        (!is_float_work(v->def) || is_epilogue(v->def)))
+        (!is_float_work(v->def) || has(&s->epilogue, v->def)))
       return true;
   }
   return false;
 }
 
+static bool is_prologue(const islands *s, const vq_op *op) {
+  for (unsigned i = 0; i < op->n_in; i++) {
+    const vq_value *v = vq_in(op, i);
+    if (v->kind == VQ_VALUE_RESULT && !has(&s->prologue, v->def)) return false;
+  }
+  vq_each_use(op->out, u)
+    if (u->user->code != VQ_OP_quantize && !vq_has_trait(u->user, VQ_TRAIT_ELTWISE))
+      return false;
+  return true;
+}
+
+static bool is_island(islands *s, const vq_op *op) {
+  if (!is_float_work(op)) return false;
+  if (!vq_has_trait(op, VQ_TRAIT_ELTWISE)) return true;
+  vq_map *set = is_epilogue(s, op) ? &s->epilogue
+                : is_prologue(s, op) ? &s->prologue
+                                     : NULL;
+  if (set) vq_map_put(set, VQ_MAP_PTR_KEY(op->out));
+  return !set;
+}
+
 static void report(const vq_func *f, vq_pass_ctx *pc) {
+  islands s = {{0}, {0}};
   vq_each_op(f, op) {
     int64_t macs = vq_op_macs(op);
     bool is_int = op->code == VQ_OP_attention_int ||
                   (op->n_in && vq_in(op, 0)->type->dtype != VQ_f32);
     if (macs) vq_stat(pc, is_int ? VQ_STAT_INT_MACS : VQ_STAT_FLOAT_MACS, macs);
-    if (is_float_work(op) && !is_epilogue(op))
-      vq_stat(pc, vq_op_info(op->code)->name, 1);
+    if (is_island(&s, op)) vq_stat(pc, vq_op_info(op->code)->name, 1);
   }
+  vq_map_release(&s.epilogue);
+  vq_map_release(&s.prologue);
 }
 
 vq_status vq_pass_lower_int(vq_module *m, vq_pass_ctx *pc) {

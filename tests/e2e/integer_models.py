@@ -2,13 +2,16 @@
 
 usage: integer_models.py VITQC [MODEL...] [--match=REGEX] [--bits=w8a8]
                          [--samples=N] [--cosine=X] [--may-float=REGEX]
+                         [--images=FOLDER --preprocess=TEXT --calib=FOLDER]
 
-MODEL is a file; without any the models are those of VITQC_DATA/fixtures. Each is
-calibrated with noise and lowered to integers. Then
+MODEL is a file, perhaps below VITQC_DATA; without any the models are those of
+VITQC_DATA/fixtures. Each is calibrated (with noise, by default) and lowered to
+integers. Then
 
 - all MACs must be integer, and no float op left but those of --may-float;
-- outputs for random inputs must be the interpreter's, to the last bit, on every
-  ISA variant of this machine and with 1, 2 and 3 threads;
+- outputs for random inputs, or for pictures of FOLDER at even distances, must be the
+  interpreter's, to the last bit, on every ISA variant of this machine and with 1, 2
+  and 3 threads;
 - their mean cosine with those of the float model (-O1) must reach --cosine.
 
 Prints a line for each model, with the kernels the generic emitter took.
@@ -55,6 +58,12 @@ def counts(stats, stage):
     return {name: int(n) for n, name in found}
 
 
+def find(path):
+    """`path`, or what lies there in VITQC_DATA, if anything does."""
+    inside = os.path.join(os.environ.get("VITQC_DATA", ""), path)
+    return inside if not os.path.exists(path) and os.path.exists(inside) else path
+
+
 def runnable_variants(vitqc, so, x):
     listed = subprocess.run([vitqc, "--list-targets"], capture_output=True, text=True,
                             check=True).stdout
@@ -67,6 +76,7 @@ class Model:
     def __init__(self, vitqc, path, folder, options):
         self.vitqc, self.path, self.folder, self.options = vitqc, path, folder, options
         self.problems = []
+        self.facts = [f"--preprocess={options.preprocess}"] if options.preprocess else []
 
     def at(self, name):
         return os.path.join(self.folder, name)
@@ -76,22 +86,36 @@ class Model:
             self.problems.append(problem)
 
     def compile(self):
-        level = ["-q", "-O2", "--calib=noise", "--calib-size=8", "--stats",
-                 f"--bits={self.options.bits}"]
+        level = ["-q", "-O2", *self.facts, f"--calib={find(self.options.calib)}",
+                 f"--calib-size={self.options.calib_size}", f"--bits={self.options.bits}",
+                 "--stats"]
         stats = run(self.vitqc, self.path, *level, "--stop-after=lower-int",
                     "--emit=ir", "-o", self.at("m.vq"))
         self.lowered = counts(stats, "lower-int")
         stats = run(self.vitqc, self.at("m.vq"), *level, "--start-after=lower-int",
                     "-o", self.at("m.so"))
         self.slow = sorted(re.findall(r"emit: loop_nest of (.*)", stats))
-        run(self.vitqc, self.path, "-q", "-O1", "-o", self.at("float.so"))
+        run(self.vitqc, self.path, "-q", "-O1", *self.facts, "-o", self.at("float.so"))
+
+    def take_pictures(self):
+        folder, n = find(self.options.images), self.options.samples
+        names = sorted(f for f in os.listdir(folder) if f.endswith((".JPEG", ".png")))
+        self.images = self.at("pictures")
+        os.makedirs(self.images, exist_ok=True)
+        for name in names[::max(1, len(names) // n)][:n]:
+            os.symlink(os.path.abspath(os.path.join(folder, name)),
+                       os.path.join(self.images, name))
+        self.files = sorted(os.path.join(self.images, f) for f in os.listdir(self.images))
+
+    def draw_inputs(self):
         with open(self.at("m.vq"), encoding="utf-8") as file:
             shape = input_shape(file.read())
         shape[0] = self.options.samples
         size, draw = 1, random.Random(1)
         for d in shape:
             size *= d
-        write_npy(self.at("x.npy"), tuple(shape),
+        self.images, self.files = self.at("x.npy"), [self.at("x.npy")]
+        write_npy(self.images, tuple(shape),
                   [draw.gauss(0, 1) for _ in range(size)])
 
     def check_ops(self):
@@ -102,19 +126,19 @@ class Model:
         self.expect(not left, "float ops left: " + ", ".join(left))
 
     def check_variants(self):
-        variants = runnable_variants(self.vitqc, self.at("m.so"), self.at("x.npy"))
+        variants = runnable_variants(self.vitqc, self.at("m.so"), self.files[0])
         self.expect(variants, "no variant runs here")
         results = set()
         for variant in variants:
             for threads in 1, 2, 3:
-                run(self.vitqc, "run", self.at("m.so"), self.at("x.npy"), "-o",
+                run(self.vitqc, "run", self.at("m.so"), *self.files, "-o",
                     self.at("y.npy"), f"--variant={variant}", f"--threads={threads}")
                 with open(self.at("y.npy"), "rb") as file:
                     results.add(file.read())
         self.expect(len(results) == 1, "variants or threads differ")
 
     def evaluate(self, *options):
-        run(self.vitqc, "eval", self.at("m.so"), f"--images={self.at('x.npy')}",
+        run(self.vitqc, "eval", self.at("m.so"), f"--images={self.images}",
             f"--json={self.at('e.json')}", "-q", *options)
         with open(self.at("e.json"), encoding="utf-8") as file:
             return json.load(file)
@@ -130,6 +154,7 @@ class Model:
     def check(self):
         try:
             self.compile()
+            self.take_pictures() if self.options.images else self.draw_inputs()
             self.check_ops()
             self.check_variants()
             self.check_values()
@@ -151,12 +176,17 @@ def main():
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--cosine", type=float, default=0.99)
     parser.add_argument("--may-float", default="")
+    parser.add_argument("--calib", default="noise")
+    parser.add_argument("--calib-size", type=int, default=8)
+    parser.add_argument("--images", default="")
+    parser.add_argument("--preprocess", default="")
     options = parser.parse_args()
     data = os.environ.get("VITQC_DATA", "")
-    models = options.model or sorted(glob.glob(os.path.join(data, "fixtures", "*.onnx")))
+    recorded = sorted(glob.glob(os.path.join(data, "fixtures", "*.onnx")))
+    models = [find(m) for m in options.model] or recorded
     models = [m for m in models if re.search(options.match, os.path.basename(m))]
-    if not models:
-        print("skipped: VITQC_DATA names no folder with fixtures/")
+    if not models or not all(map(os.path.exists, models)):
+        print("skipped: VITQC_DATA names no folder with these models")
         return SKIPPED
     n_bad = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -59,10 +59,10 @@ typedef struct world {
   vq_module *m;
 } world;
 
-static void begin(world *w) {
+static void begin(world *w, const char *text) {
   *w = (world){.ctx = vq_ctx_create()};
   vq_diag_init(&w->diag, w->ctx, vq_sink_strbuf, &w->messages);
-  vq_status st = vq_parse(w->ctx, vq_str_of(windows), "t.vq", &w->diag, &w->m);
+  vq_status st = vq_parse(w->ctx, vq_str_of(text), "t.vq", &w->diag, &w->m);
   ck_assert_msg(st == VQ_OK, "%s", vq_strbuf_z(&w->messages));
 }
 
@@ -123,7 +123,7 @@ static void check_codes(const char *passes, bool all) {
   world w;
   float want[8][N_OUT], y[8][N_OUT];
   double error = 0, norm = 0;
-  begin(&w);
+  begin(&w, windows);
   outputs(&w, want);
   run(&w, passes);
   run(&w, "insert-quantizers,observe,split-outliers,reparam-layernorm,round-weights,"
@@ -150,11 +150,31 @@ START_TEST(test_windows_of_codes) {
 }
 END_TEST
 
+// What reads what is a graph, not a tree: 2^90 ways lead through this one.
+START_TEST(test_sums_of_sums) {
+  world w;
+  vq_strbuf text = {0};
+  vq_strbuf_puts(&text, "vq 1\nmodule \"t\"\n"
+                 "const @w : tensor<8x8, f32> = random<seed = 1, std = 1>\n"
+                 "func @main(%x: tensor<1x8, f32>) -> (y: tensor<1x8, f32>) {\n"
+                 "  %a0 = linear %x, @w : tensor<1x8, f32>\n");
+  for (int i = 0; i < 90; i++)
+    vq_strbuf_printf(&text, "  %%a%d = add %%a%d, %%a%d : tensor<1x8, f32>\n", i + 1, i, i);
+  vq_strbuf_puts(&text, "  return %a90\n}\n");
+  begin(&w, vq_strbuf_z(&text));
+  run(&w, "lower-int,insert-quantizers");
+  ck_assert(vq_in(only(&w, VQ_OP_linear), 1)->def->code == VQ_OP_fake_quant);
+  end(&w);
+  vq_strbuf_release(&text);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("quant_moves");
   TCase *t = tcase_create("all");
   suite_add_tcase(s, t);
   tcase_add_test(t, test_windows_of_codes);
+  tcase_add_test(t, test_sums_of_sums);
   SRunner *r = srunner_create(s);
   srunner_run_all(r, CK_ENV);
   int failed = srunner_ntests_failed(r);
