@@ -42,9 +42,10 @@ static void add_tables(names *s, const vq_layout *l) {
   }
 }
 
-static void add_tiles(names *s, const vq_layout *l, const vq_target *t) {
+static void add_tiles(names *s, const vq_layout *l, const vq_target *t,
+                      const vq_target *end) {
   vq_tiles tiles;
-  vq_tiles_of(&tiles, l, t);
+  vq_tiles_of(&tiles, l, t, end);
   for (unsigned k = 0; k < tiles.n; k++) {
     vq_strbuf name = {0};
     vq_tile_symbol(&name, l->symbol, t, tiles.id[k]);
@@ -52,11 +53,10 @@ static void add_tiles(names *s, const vq_layout *l, const vq_target *t) {
   }
 }
 
-// What object `i` defines for others: the tables the entry points, every other
-// object its kernel or tiles.
-static vq_member code_member(const vq_layout *l, const vq_target *target,
-                             unsigned i, LLVMMemoryBufferRef object, vq_arena *arena) {
-  vq_unit u = vq_unit_at(l, target, i);
+// What the object of a unit defines for others: the tables the entry points, every
+// other object its kernel or tiles.
+static vq_member code_member(const vq_layout *l, vq_unit u, const vq_target *end,
+                             LLVMMemoryBufferRef object, vq_arena *arena) {
   names s = {VQ_NEW_N(arena, const char *, VQ_COUNT(((vq_tiles *)0)->id)), 0,
              arena};
   vq_strbuf name = {0};
@@ -65,7 +65,7 @@ static vq_member code_member(const vq_layout *l, const vq_target *target,
       add_tables(&s, l);
       break;
     case VQ_UNIT_TILES:
-      add_tiles(&s, l, u.target);
+      add_tiles(&s, l, u.target, end);
       break;
     case VQ_UNIT_KERNEL:
       vq_kernel_symbol(&name, l, u.kernel, u.target);
@@ -129,9 +129,11 @@ static vq_status emit_code(const vq_layout *layout, const vq_target *target,
   if (vq_units_compile(&o, layout, target, n_target, true, opt->n_thread, arena,
                        diag))
     return VQ_ERR;
+  unsigned n;
+  const vq_unit *u = vq_units_of(layout, target, n_target, &n, arena);
   vq_member *m = VQ_NEW_N(arena, vq_member, o.n + 1);
-  for (unsigned i = 0; i < o.n; i++)
-    m[i] = code_member(layout, target, i, o.object[i], arena);
+  for (unsigned i = 0; i < n; i++)
+    m[i] = code_member(layout, u[i], target + n_target, o.object[i], arena);
   m[o.n] = constants_member(layout, arena);
   vq_status st =
       kind == VQ_EMIT_ARCHIVE
@@ -168,6 +170,7 @@ static vq_status emit(const vq_module *m, vq_emit_kind kind, const char *path,
   if (vq_target_select(opt->triple, opt->cpu, diag, &target, &n_target) ||
       vq_layout_build(&layout, m, opt->symbol, opt->generic, arena, diag))
     return VQ_ERR;
+  vq_drop_equal_target(&layout, &target, &n_target);
   if (kind == VQ_EMIT_SO && !opt->runtime_lib)
     return vq_error(diag, VQ_E_option, (vq_loc){0},
                     "a shared object needs the path of libvitq_rt.a");

@@ -11,6 +11,10 @@
 #include "vq/diag.h"
 #include "vq/ir.h"
 
+// How a variant has the tiles of AMX (amx.h): as instructions, or for tests as
+// functions over memory.
+typedef enum vq_amx_form { VQ_AMX_NONE, VQ_AMX_TILES, VQ_AMX_SOFT } vq_amx_form;
+
 // One row of targets.def.
 typedef struct vq_target {
   const char *name;      // "avx512vnni"
@@ -19,14 +23,17 @@ typedef struct vq_target {
   unsigned vector_bits;  // preferred vector width: 128, 256, 512
   unsigned n_vector_reg;
   bool fma, vnni;
+  vq_amx_form amx;
   uint64_t requires;  // vitq_isa mask
 } vq_target;
 
 // A matrix product with register tiles (tile.h): m rows, handled in `parts`
-// parts, and n columns; of floats or of codes.
+// parts, and n columns; of floats or of codes. k elements of four codes make a
+// sum, 0: as many as the variant likes.
 typedef struct vq_product {
   int64_t m, parts, n;
   bool codes;
+  int64_t k;
 } vq_product;
 
 // Facts about a kernel that must not depend on the variant. The kernel computes

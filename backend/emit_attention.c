@@ -257,7 +257,7 @@ vq_status emit_attention(vq_emit *e) {
     VQ_BUG("attention does not take this kernel");
   a.lanes = vq_f32_lanes(e->target);
   set_scratch(e, &a);
-  vq_heads_walk w = {&a.s, pack, emit_block, &a, NULL};
+  vq_heads_walk w = {&a.s, pack, emit_block, &a, .config = NULL};
   vq_heads_each(e, &w);
   return VQ_OK;
 }

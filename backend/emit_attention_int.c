@@ -5,6 +5,10 @@
 // 128 become i8 when they are packed; what the zero point of the queries takes
 // away is the same for all of them, one number per key, with which its sums
 // start. Scores wait in scratch as floats for the largest of their row.
+//
+// With AMX queries, keys, probabilities and values are filled up to whole steps, of
+// which the packed ones are zero, so both products share a configuration.
+#include "amx.h"
 #include "elt.h"
 #include "heads.h"
 #include "loop.h"
@@ -12,7 +16,7 @@
 #include "tile.h"
 
 #define SCRATCH_MAX (4 << 20)
-#define ROWS VQ_HEADS_BLOCK_ROWS
+#define ROWS VQ_AMX_ROWS  // more than VQ_HEADS_BLOCK_ROWS
 
 bool match_attention_int(const vq_func *kernel, vq_kernel_plan *plan);
 vq_status emit_attention_int(vq_emit *e);
@@ -23,8 +27,10 @@ typedef struct attention {
   int64_t d4, m4;  // elements of four codes: of a query, of a row of P
   // while emitting
   unsigned lanes;
+  int64_t d_row, m_row;  // d4 and m4 with what fills the last step
   // parts of scratch
   LLVMValueRef k_panel, v_panel, k_init, queries, scores, codes, sums, tile, zeros;
+  LLVMValueRef config;
   LLVMValueRef row, rows;  // the current block
 } attention;
 
@@ -40,24 +46,28 @@ static bool describe(const vq_func *kernel, attention *a) {
   const vq_heads *s = &a->s;
   vq_dtype q = s->q.base->type->dtype;
   a->attrs = VQ_ATTRS(s->op, attention_int);
-  a->d4 = s->d / 4, a->m4 = (s->m + 3) / 4;
+  a->d_row = a->d4 = s->d / 4, a->m_row = a->m4 = (s->m + 3) / 4;
   // Within these sizes no sum leaves i32, and row sums of P are exact as f32.
   return (q == VQ_u8 || q == VQ_i8) && is_centred(&s->k, a->attrs->k_zero) &&
          is_centred(&s->v, a->attrs->v_zero) && s->d % 4 == 0 && s->d > 0 &&
          s->e > 0 && s->d <= 1 << 14 && s->m <= 1 << 16;
 }
 
-enum { K, V, INIT, Q, SCORES, CODES, SUMS, TILE, ZEROS, N_PART };
+enum { K, V, INIT, Q, SCORES, CODES, SUMS, TILE, ZEROS, CONFIG, N_PART };
+
+static int64_t whole_steps(int64_t n) {
+  return (n + VQ_AMX_STEP - 1) / VQ_AMX_STEP * VQ_AMX_STEP;
+}
 
 // Offsets of the parts of scratch in elements of four bytes; returns its size
-// in bytes. Codes are stored in whole vectors.
+// in bytes, for the variant that needs most. Codes are stored in whole vectors.
 static int64_t scratch_parts(const attention *a, int64_t *part) {
+  int64_t d = whole_steps(a->d4), m = whole_steps(a->m4);
   const int64_t size[N_PART] = {
-      [K] = a->s.m_pad * a->d4,       [V] = a->s.e_pad * a->m4,
-      [INIT] = a->s.m_pad,            [Q] = ROWS * a->d4,
-      [SCORES] = ROWS * a->s.m_pad,   [CODES] = ROWS * a->m4,
-      [SUMS] = VQ_PANEL,              [TILE] = VQ_TILE_FLOATS,
-      [ZEROS] = VQ_TILE_COLS};
+      [K] = a->s.m_pad * d,         [V] = a->s.e_pad * m, [INIT] = a->s.m_pad,
+      [Q] = ROWS * d,               [SCORES] = ROWS * a->s.m_pad,
+      [CODES] = ROWS * m,           [SUMS] = ROWS,        [TILE] = VQ_AMX_SUMS,
+      [ZEROS] = VQ_TILE_COLS,       [CONFIG] = VQ_AMX_CONFIG};
   int64_t at = 0;
   for (unsigned i = 0; i < N_PART; i++) {
     part[i] = at;
@@ -136,11 +146,11 @@ static void pack_k(const vq_emit *e, const attention *a) {
   vq_loop l;
   vq_loop_range(e, &l, whole, VQ_PANEL);
   pack_k_panel(e, a, vq_heads_token(e, &a->s, &a->s.k, l.i, a->s.d),
-               vq_at(e, e->i32, a->k_panel, vq_mulk(e, l.i, a->d4)), VQ_PANEL);
+               vq_at(e, e->i32, a->k_panel, vq_mulk(e, l.i, a->d_row)), VQ_PANEL);
   vq_loop_end(e, &l);
   if (whole < a->s.m)
     pack_k_panel(e, a, vq_heads_token(e, &a->s, &a->s.k, vq_k64(e, whole), a->s.d),
-                 vq_atk(e, e->i32, a->k_panel, whole * a->d4),
+                 vq_atk(e, e->i32, a->k_panel, whole * a->d_row),
                  (unsigned)(a->s.m - whole));
 }
 
@@ -153,7 +163,7 @@ static void start_scores(const vq_emit *e, const attention *a) {
   vq_loop panel, k;
   vq_loop_range(e, &panel, a->s.m_pad, VQ_PANEL);
   for (unsigned c = 0; c < VQ_PANEL; c += a->lanes) {
-    LLVMValueRef from = vq_at(e, e->i32, a->k_panel, vq_mulk(e, panel.i, a->d4));
+    LLVMValueRef from = vq_at(e, e->i32, a->k_panel, vq_mulk(e, panel.i, a->d_row));
     LLVMValueRef none = LLVMConstNull(ints(e, a));
     vq_loop_begin(e, &k, vq_k64(e, 0), vq_k64(e, a->d4), 1, 1, &none);
     LLVMValueRef at = vq_addk(e, vq_mulk(e, k.i, VQ_PANEL), c);
@@ -196,7 +206,7 @@ static void pack_v_step(const vq_emit *e, const attention *a, LLVMValueRef m,
     }
     LLVMValueRef low = interleave(e, row[0], row[1], 1);
     LLVMValueRef all = interleave(e, low, interleave(e, row[2], row[3], 1), 2);
-    vq_store(e, all, vq_atk(e, e->i32, to, c * a->m4), 4);
+    vq_store(e, all, vq_atk(e, e->i32, to, c * a->m_row), 4);
   }
 }
 
@@ -240,7 +250,7 @@ static void copy_queries(const vq_emit *e, const attention *a) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
   query_copy c = {a, vq_heads_token(e, &a->s, &a->s.q, vq_add(e, a->row, l.i), a->s.d),
-                  vq_at(e, e->i32, a->queries, vq_mulk(e, l.i, a->d4))};
+                  vq_at(e, e->i32, a->queries, vq_mulk(e, l.i, a->d_row))};
   vq_row_each(e, a->d4, a->lanes, query_step, &c, 0, NULL);
   vq_loop_end(e, &l);
 }
@@ -248,10 +258,10 @@ static void copy_queries(const vq_emit *e, const attention *a) {
 static void score_group(const vq_emit *e, void *user, LLVMValueRef col,
                         unsigned cols) {
   const attention *a = user;
-  vq_tile t = {.a = a->queries, .lda = a->d4, .b = a->k_panel, .k = a->d4,
+  vq_tile t = {.a = a->queries, .lda = a->d_row, .b = a->k_panel, .k = a->d_row,
                .init = vq_at(e, e->i32, a->k_init, col),
-               .c = vq_at(e, e->i32, a->scores, col), .ldc = a->s.m_pad,
-               .col = col, .vecs = vectors(a, cols)};
+               .c = vq_at(e, e->i32, a->scores, col), .config = a->config,
+               .ldc = a->s.m_pad, .col = col, .vecs = vectors(a, cols)};
   vq_tile_call(e, &a->s.score, &t, a->rows);
 }
 
@@ -304,7 +314,7 @@ static void code_rows(const vq_emit *e, const attention *a) {
   vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
   score_row r = {.a = a,
                  .scores = vq_at(e, e->f32, a->scores, vq_mulk(e, l.i, a->s.m_pad)),
-                 .codes = vq_at(e, e->i32, a->codes, vq_mulk(e, l.i, a->m4)),
+                 .codes = vq_at(e, e->i32, a->codes, vq_mulk(e, l.i, a->m_row)),
                  .bias = vq_heads_bias(e, &a->s, vq_add(e, a->row, l.i))};
   LLVMValueRef max = vq_kf_like(vq_vec_type(e->f32, a->lanes), -INFINITY);
   LLVMValueRef sum = LLVMConstNull(ints(e, a));
@@ -320,9 +330,10 @@ static void code_rows(const vq_emit *e, const attention *a) {
 static void value_group(const vq_emit *e, void *user, LLVMValueRef col,
                         unsigned cols) {
   const attention *a = user;
-  vq_tile t = {.a = a->codes, .lda = a->m4, .b = a->v_panel, .k = a->m4,
-               .init = a->zeros, .c = a->tile, .col = col, .vecs = vectors(a, cols)};
-  t.ldc = t.vecs * a->lanes;
+  vq_tile t = {.a = a->codes, .lda = a->m_row, .b = a->v_panel, .k = a->m_row,
+               .init = a->zeros, .c = a->tile, .config = a->config, .col = col,
+               .vecs = vectors(a, cols)};
+  t.ldc = vq_tile_width(e->target, &a->s.value, cols);
   vq_tile_call(e, &a->s.value, &t, a->rows);
   LLVMTypeRef type = vq_vec_type(e->f32, a->lanes);
   vq_loop l;
@@ -355,19 +366,32 @@ static void emit_block(const vq_emit *e, void *user, LLVMValueRef row,
                 value_group, a);
 }
 
+// `n` is a multiple of all lanes.
+static void clear(const vq_emit *e, const attention *a, LLVMValueRef p, int64_t n) {
+  vq_loop l;
+  vq_loop_range(e, &l, n, a->lanes);
+  vq_store(e, LLVMConstNull(ints(e, a)), vq_at(e, e->i32, p, l.i), 4);
+  vq_loop_end(e, &l);
+}
+
 static void set_scratch(const vq_emit *e, attention *a) {
   int64_t part[N_PART];
   LLVMValueRef *at[N_PART] = {
       [K] = &a->k_panel, [V] = &a->v_panel,    [INIT] = &a->k_init,
       [Q] = &a->queries, [SCORES] = &a->scores, [CODES] = &a->codes,
-      [SUMS] = &a->sums, [TILE] = &a->tile,    [ZEROS] = &a->zeros};
+      [SUMS] = &a->sums, [TILE] = &a->tile,    [ZEROS] = &a->zeros,
+      [CONFIG] = &a->config};
   scratch_parts(a, part);
   for (unsigned i = 0; i < N_PART; i++)
     *at[i] = vq_atk(e, e->i32, e->scratch, part[i]);
-  vq_loop l;
-  vq_loop_range(e, &l, VQ_TILE_COLS, a->lanes);
-  vq_store(e, LLVMConstNull(ints(e, a)), vq_at(e, e->i32, a->zeros, l.i), 4);
-  vq_loop_end(e, &l);
+  clear(e, a, a->zeros, VQ_TILE_COLS);
+  if (!vq_amx_takes(e->target, &a->s.score)) {
+    a->config = NULL;
+    return;
+  }
+  a->d_row = whole_steps(a->d4), a->m_row = whole_steps(a->m4);
+  if (a->d_row > a->d4) clear(e, a, a->k_panel, a->s.m_pad * a->d_row);
+  if (a->m_row > a->m4) clear(e, a, a->v_panel, a->s.e_pad * a->m_row);
 }
 
 vq_status emit_attention_int(vq_emit *e) {
@@ -375,7 +399,7 @@ vq_status emit_attention_int(vq_emit *e) {
   if (!describe(e->kernel, &a)) VQ_BUG("attention_int does not take this kernel");
   a.lanes = vq_f32_lanes(e->target);
   set_scratch(e, &a);
-  vq_heads_walk w = {&a.s, pack, emit_block, &a, NULL};
+  vq_heads_walk w = {&a.s, pack, emit_block, &a, .config = a.config};
   vq_heads_each(e, &w);
   return VQ_OK;
 }

@@ -5,7 +5,8 @@
 // chunk of 128 columns as well. A range of tasks is walked column group by
 // column group, so that one group of B (32 columns) stays in the nearest cache
 // while the rows of A pass by; rows are taken a few tasks at a time when A is
-// too large for the second-level cache. patch_embed, and a linear whose rows
+// too large for the second-level cache. The blocks of AMX take no notice of tasks
+// within such a range. patch_embed, and a linear whose rows
 // come through a table (rows.h), first gather the rows of these tasks into
 // scratch, after which it is the same product. So are rows of codes that are not
 // whole elements of four (tile.h).
@@ -13,6 +14,7 @@
 // Without epilogue tiles write to the result. Otherwise, and where columns end
 // within a vector, they write to a small tile in scratch, from which a loop
 // goes on.
+#include "amx.h"
 #include "chain.h"
 #include "elt.h"
 #include "loop.h"
@@ -21,7 +23,10 @@
 
 #define TASK_ROWS 14
 #define TASK_COLS 128
-#define HEAD (VQ_TILE_FLOATS + VQ_TILE_COLS)  // floats of scratch: tile, init
+// Parts of scratch in elements of four bytes: tiles, what sums start with,
+// configuration, gathered rows. AMX has two blocks under way.
+enum { TILES, INIT = 2 * VQ_AMX_SUMS, CONFIG = INIT + VQ_TILE_COLS,
+       ROWS = CONFIG + VQ_AMX_CONFIG };
 #define CACHE_BYTES (256 << 10)  // of A, in one sweep over the columns
 
 bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan);
@@ -36,14 +41,17 @@ typedef struct gemm {
   int64_t m, n, k;   // k: elements of four bytes
   int64_t patch[2];  // 0: linear
   bool gather;       // rows of A are copied to scratch first
-  int64_t step;      // tasks for which that is done at a time
+  int64_t step;      // blocks for which that is done at a time
   int64_t row_blocks, col_chunks;
   // while emitting
   vq_tile_shape shape;
-  LLVMValueRef first, last;  // tasks
+  bool use_amx;
+  vq_amx amx;
+  LLVMValueRef first, last;  // blocks of rows
+  LLVMValueRef row_first;    // of `first`
   LLVMValueRef col, init;    // the group of columns, what its sums start with
-  unsigned cols, vecs;
-  LLVMValueRef task, row0, rows_here;  // the task at hand, its first row and count
+  unsigned cols, vecs, width;  // of the group: width with what fills the last tile
+  LLVMValueRef row0, rows_here;  // the block at hand: its first row and count
 } gemm;
 
 static bool describe(const vq_func *kernel, gemm *g) {
@@ -73,8 +81,9 @@ static bool describe(const vq_func *kernel, gemm *g) {
   if (g->k <= 0 || g->k > (4 << 20) / 4 / (TASK_ROWS + 1)) return false;
   g->gather = g->patch[0] || g->rows.table || (codes && g->rows.cols % 4);
   g->step = CACHE_BYTES / (TASK_ROWS * g->k * 4);
-  if (g->col_chunks > 1 || g->step < 1) g->step = 1;
-  g->product = (vq_product){g->m, g->row_blocks, g->n, codes};
+  if (g->step > g->row_blocks) g->step = g->row_blocks;
+  if (g->step < 1) g->step = 1;
+  g->product = (vq_product){g->m, g->row_blocks, g->n, codes, g->k};
   return true;
 }
 
@@ -83,7 +92,7 @@ bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
   if (!describe(kernel, &g)) return false;
   plan->n_task = g.row_blocks * g.col_chunks;
   plan->scratch_bytes =
-      HEAD * 4 + (g.gather ? (uint32_t)(g.step * TASK_ROWS * g.k * 4) : 0);
+      ROWS * 4 + (g.gather ? (uint32_t)(g.step * TASK_ROWS * g.k * 4) : 0);
   plan->n_product = 1;
   plan->product[0] = g.product;
   return true;
@@ -91,11 +100,14 @@ bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
 
 // ---- rows of A ---------------------------------------------------------------
 
-// Where the rows of the task at hand, g->task, lie in scratch.
-static LLVMValueRef gathered(const vq_emit *e, const gemm *g) {
-  LLVMValueRef at = vq_atk(e, e->f32, e->scratch, HEAD);
-  LLVMValueRef nth = LLVMBuildNSWSub(e->b, g->task, g->first, "");
-  return vq_at(e, e->f32, at, vq_mulk(e, nth, TASK_ROWS * g->k));
+// Where row `row` of A lies.
+static LLVMValueRef a_row(const vq_emit *e, const gemm *g, LLVMValueRef row) {
+  LLVMValueRef at = vq_atk(e, e->f32, e->scratch, ROWS);
+  if (g->gather)
+    row = LLVMBuildNSWSub(e->b, row, g->row_first, "");
+  else
+    at = vq_arg_ptr(e, g->rows.x);
+  return vq_at(e, e->f32, at, vq_mulk(e, row, g->k));
 }
 
 static LLVMTypeRef x_elem(const vq_emit *e, const gemm *g) {
@@ -144,8 +156,8 @@ static LLVMTypeRef vector(const vq_emit *e, const gemm *g) {
 
 // Bias of the group's columns, whole vectors; other lanes are zero.
 static LLVMValueRef start_sums(const vq_emit *e, const gemm *g) {
-  LLVMValueRef init = vq_atk(e, e->f32, e->scratch, VQ_TILE_FLOATS);
-  if (g->bias && g->cols == g->vecs * g->shape.lanes)
+  LLVMValueRef init = vq_atk(e, e->f32, e->scratch, INIT);
+  if (g->bias && g->cols == g->width)
     return vq_at(e, e->f32, vq_arg_ptr(e, g->bias), g->col);
   for (unsigned j = 0; j < g->vecs; j++) {
     LLVMValueRef v = LLVMConstNull(vector(e, g));
@@ -158,14 +170,14 @@ static LLVMValueRef start_sums(const vq_emit *e, const gemm *g) {
   return init;
 }
 
-// The tile in scratch to memory, rows from `row`.
-static void finish_sums(const vq_emit *e, const gemm *g, LLVMValueRef row,
-                        LLVMValueRef rows) {
+// Rows [lo, hi) of a tile in scratch to memory, the first of it being row `row`.
+static void finish_sums(const vq_emit *e, const gemm *g, LLVMValueRef tile,
+                        LLVMValueRef row, LLVMValueRef lo, LLVMValueRef hi) {
   vq_loop l;
-  vq_loop_begin(e, &l, vq_k64(e, 0), rows, 1, 0, NULL);
+  vq_loop_begin(e, &l, lo, hi, 1, 0, NULL);
   for (unsigned j = 0; j < g->vecs; j++) {
-    LLVMValueRef i = vq_addk(e, vq_mulk(e, l.i, g->vecs), j);
-    LLVMValueRef p = vq_at(e, vector(e, g), e->scratch, i);
+    LLVMValueRef i = vq_addk(e, vq_mulk(e, l.i, g->width), j * g->shape.lanes);
+    LLVMValueRef p = vq_at(e, e->f32, tile, i);
     vq_chain_store(e, &g->chain, vq_load(e, vector(e, g), p, 4),
                    vq_add(e, row, l.i), vq_addk(e, g->col, j * g->shape.lanes),
                    g->shape.lanes, valid(g, j));
@@ -173,36 +185,62 @@ static void finish_sums(const vq_emit *e, const gemm *g, LLVMValueRef row,
   vq_loop_end(e, &l);
 }
 
-// Rows [row, row + rows) of the task, the columns of g->col.
+// The product of rows from `row` and the columns of g->col, in scratch.
+static vq_tile tile_of(const vq_emit *e, const gemm *g, LLVMValueRef row) {
+  return (vq_tile){.a = a_row(e, g, row), .lda = g->k, .b = vq_arg_ptr(e, g->w),
+                   .k = g->k, .init = g->init, .c = e->scratch, .ldc = g->width,
+                   .col = g->col, .vecs = g->vecs};
+}
+
+// Rows [row, row + rows) of the block at hand.
 static void emit_tile(const vq_emit *e, void *user, LLVMValueRef row,
                       LLVMValueRef rows) {
   gemm *g = user;
-  unsigned width = g->vecs * g->shape.lanes;
   LLVMValueRef at = vq_add(e, g->row0, row);
-  LLVMValueRef a = g->gather ? gathered(e, g) : vq_arg_ptr(e, g->rows.x);
-  LLVMValueRef a_row = g->gather ? row : at;
-  bool direct = vq_chain_empty(&g->chain) && g->cols == width;
+  bool direct = vq_chain_empty(&g->chain) && g->cols == g->width;
   LLVMValueRef c = vq_add(e, vq_mulk(e, at, g->n), g->col);
-  vq_tile t = {.a = vq_at(e, e->f32, a, vq_mulk(e, a_row, g->k)), .lda = g->k,
-               .b = vq_arg_ptr(e, g->w), .k = g->k, .init = g->init,
-               .c = direct ? vq_at(e, e->f32, e->result[0], c) : e->scratch,
-               .ldc = direct ? g->n : width, .col = g->col, .vecs = g->vecs};
+  vq_tile t = tile_of(e, g, at);
+  if (direct) t.c = vq_at(e, e->f32, e->result[0], c), t.ldc = g->n;
   vq_tile_call(e, &g->product, &t, rows);
-  if (!direct) finish_sums(e, g, at, rows);
+  if (!direct) finish_sums(e, g, e->scratch, at, vq_k64(e, 0), rows);
+}
+
+// ---- blocks of AMX -----------------------------------------------------------
+
+static LLVMValueRef amx_sums(const vq_emit *e, const vq_amx_block *b) {
+  return vq_at(e, e->i32, e->scratch, vq_mulk(e, vq_modk(e, b->nth, 2), VQ_AMX_SUMS));
+}
+
+static void amx_tile(const vq_emit *e, void *user, const vq_amx_block *b) {
+  gemm *g = user;
+  vq_tile t = tile_of(e, g, vq_add(e, g->row_first, b->row));
+  t.c = amx_sums(e, b), t.config = g->amx.config;
+  vq_tile_call(e, &g->product, &t, NULL);
+}
+
+static void amx_finish(const vq_emit *e, void *user, const vq_amx_block *b) {
+  gemm *g = user;
+  finish_sums(e, g, amx_sums(e, b), vq_add(e, g->row_first, b->row), b->skip,
+              g->amx.size);
+}
+
+static vq_amx amx_begin(const vq_emit *e, const gemm *g) {
+  LLVMValueRef end;
+  vq_part_rows(e, &g->product, g->last, &end);
+  return vq_amx_begin(e, &g->product, LLVMBuildNSWSub(e->b, end, g->row_first, ""),
+                      vq_atk(e, e->i32, e->scratch, CONFIG));
 }
 
 // ---- tasks -------------------------------------------------------------------
 
-static void task_tiles(const vq_emit *e, gemm *g) {
+static void block_tiles(const vq_emit *e, gemm *g) {
   vq_each_block(e, &g->product, g->rows_here, emit_tile, g);
 }
 
-static void task_gather(const vq_emit *e, gemm *g) {
-  LLVMValueRef to = gathered(e, g);
+static void block_gather(const vq_emit *e, gemm *g) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), g->rows_here, 1, 0, NULL);
-  LLVMValueRef row = vq_add(e, g->row0, l.i);
-  LLVMValueRef at = vq_at(e, e->f32, to, vq_mulk(e, l.i, g->k));
+  LLVMValueRef row = vq_add(e, g->row0, l.i), at = a_row(e, g, row);
   if (g->x_type == VQ_u8)  // what fills the last element
     vq_store(e, LLVMConstNull(e->i32), vq_atk(e, e->i32, at, g->k - 1), 4);
   if (g->patch[0])
@@ -212,14 +250,12 @@ static void task_gather(const vq_emit *e, gemm *g) {
   vq_loop_end(e, &l);
 }
 
-// Calls `body` for each task of the current step.
-static void each_task(const vq_emit *e, gemm *g,
-                      void (*body)(const vq_emit *e, gemm *g)) {
+// Calls `body` for each block of rows of the current step.
+static void each_block(const vq_emit *e, gemm *g,
+                       void (*body)(const vq_emit *e, gemm *g)) {
   vq_loop l;
   vq_loop_begin(e, &l, g->first, g->last, 1, 0, NULL);
-  g->task = l.i;
-  g->rows_here = vq_part_rows(e, &g->product, vq_modk(e, l.i, g->row_blocks),
-                              &g->row0);
+  g->rows_here = vq_part_rows(e, &g->product, l.i, &g->row0);
   body(e, g);
   vq_loop_end(e, &l);
 }
@@ -229,25 +265,50 @@ static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
   gemm *g = user;
   g->col = col, g->cols = cols;
   g->vecs = (cols + g->shape.lanes - 1) / g->shape.lanes;
+  g->width = vq_tile_width(e->target, &g->product, cols);
   g->init = start_sums(e, g);
-  each_task(e, g, task_tiles);
+  if (g->use_amx)
+    vq_amx_each_block(e, &g->amx, amx_tile, amx_finish, g);
+  else
+    each_block(e, g, block_tiles);
+}
+
+// Blocks of rows [lo, hi), the columns of a chunk, `step` blocks at a time.
+static void emit_rows(const vq_emit *e, gemm *g, LLVMValueRef chunk, LLVMValueRef lo,
+                      LLVMValueRef hi) {
+  vq_loop l;
+  vq_loop_begin(e, &l, lo, hi, g->step, 0, NULL);
+  g->first = l.i;
+  g->last = vq_min64(e, hi, vq_addk(e, l.i, g->step));
+  vq_part_rows(e, &g->product, g->first, &g->row_first);
+  if (g->gather) each_block(e, g, block_gather);
+  if (g->use_amx) g->amx = amx_begin(e, g);
+  LLVMValueRef from = vq_k64(e, 0), to = vq_k64(e, g->n);
+  if (g->col_chunks > 1) {
+    from = vq_mulk(e, chunk, TASK_COLS);
+    to = vq_min64(e, to, vq_addk(e, from, TASK_COLS));
+  }
+  vq_each_group(e, from, to, g->n, g->shape.vecs * g->shape.lanes, emit_group, g);
+  if (g->use_amx) vq_amx_end(e);
+  vq_loop_end(e, &l);
 }
 
 vq_status emit_gemm(vq_emit *e) {
   gemm g;
   if (!describe(e->kernel, &g)) VQ_BUG("gemm does not take this kernel");
   g.shape = vq_tile_choose(e->target, &g.product);
-  vq_loop l;
-  vq_loop_begin(e, &l, e->begin, e->end, g.step, 0, NULL);
-  g.first = l.i;
-  g.last = vq_min64(e, e->end, vq_addk(e, l.i, g.step));
-  if (g.gather) each_task(e, &g, task_gather);
-  LLVMValueRef lo = vq_k64(e, 0), hi = vq_k64(e, g.n);
-  if (g.col_chunks > 1) {
-    lo = vq_mulk(e, vq_divk(e, l.i, g.row_blocks), TASK_COLS);
-    hi = vq_min64(e, hi, vq_addk(e, lo, TASK_COLS));
+  g.use_amx = vq_amx_takes(e->target, &g.product);
+  if (g.col_chunks == 1) {
+    emit_rows(e, &g, NULL, e->begin, e->end);
+    return VQ_OK;
   }
-  vq_each_group(e, lo, hi, g.n, g.shape.vecs * g.shape.lanes, emit_group, &g);
-  vq_loop_end(e, &l);
+  vq_loop chunk;
+  LLVMValueRef end = vq_divk(e, vq_addk(e, e->end, g.row_blocks - 1), g.row_blocks);
+  vq_loop_begin(e, &chunk, vq_divk(e, e->begin, g.row_blocks), end, 1, 0, NULL);
+  LLVMValueRef from = vq_mulk(e, chunk.i, g.row_blocks);
+  LLVMValueRef lo = LLVMBuildNSWSub(e->b, e->begin, vq_min64(e, e->begin, from), "");
+  LLVMValueRef hi = LLVMBuildNSWSub(e->b, e->end, from, "");
+  emit_rows(e, &g, chunk.i, lo, vq_min64(e, hi, vq_k64(e, g.row_blocks)));
+  vq_loop_end(e, &chunk);
   return VQ_OK;
 }

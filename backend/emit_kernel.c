@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 
+#include "amx.h"
 #include "loop.h"
 #include "tile.h"
 #include "vq/strbuf.h"
@@ -32,6 +33,20 @@ const vq_emitter *vq_emitter_for(const vq_func *kernel, bool generic,
     if (table[i].match(kernel, plan)) return &table[i];
   }
   return NULL;
+}
+
+const vq_target *vq_kernel_target(const vq_layout_kernel *k, const vq_target *t,
+                                  const vq_target *end) {
+  if (t->amx != VQ_AMX_TILES || t + 1 == end) return t;
+  for (unsigned i = 0; i < k->plan.n_product; i++)
+    if (vq_amx_takes(t, &k->plan.product[i])) return t;
+  return t + 1;
+}
+
+void vq_drop_equal_target(const vq_layout *l, const vq_target **first, unsigned *n) {
+  for (uint32_t k = 0; k < l->n_kernel; k++)
+    if (vq_kernel_target(&l->kernel[k], *first, *first + *n) == *first) return;
+  if (*n > 1) ++*first, --*n;
 }
 
 // Models may be linked into one program, hence the prefix.
@@ -165,23 +180,26 @@ static void add_tile(void *user, vq_tile_id id) {
   vq_tiles *s = user;
   for (unsigned i = 0; i < s->n; i++)
     if (s->id[i].rows == id.rows && s->id[i].vecs == id.vecs &&
-        s->id[i].codes == id.codes)
+        s->id[i].kind == id.kind)
       return;
   assert(s->n < VQ_COUNT(s->id));
   s->id[s->n++] = id;
 }
 
-void vq_tiles_of(vq_tiles *s, const vq_layout *l, const vq_target *t) {
+void vq_tiles_of(vq_tiles *s, const vq_layout *l, const vq_target *t,
+                 const vq_target *end) {
   s->n = 0;
-  for (uint32_t k = 0; k < l->n_kernel; k++)
+  for (uint32_t k = 0; k < l->n_kernel; k++) {
+    if (vq_kernel_target(&l->kernel[k], t, end) != t) continue;
     for (unsigned i = 0; i < l->kernel[k].plan.n_product; i++)
       vq_tile_shapes(t, &l->kernel[k].plan.product[i], add_tile, s);
+  }
 }
 
 static void emit_tile(vq_llvm *l, vq_emit *e, vq_tile_id id) {
   vq_strbuf name = {0};
   vq_tile_symbol(&name, e->model, e->target, id);
-  e->fn = new_function(l, vq_strbuf_z(&name), vq_tile_type(e), e->target);
+  e->fn = new_function(l, vq_strbuf_z(&name), vq_tile_type(e, id), e->target);
   LLVMSetVisibility(e->fn, LLVMHiddenVisibility);
   vq_strbuf_release(&name);
   LLVMPositionBuilderAtEnd(e->b,
@@ -191,10 +209,10 @@ static void emit_tile(vq_llvm *l, vq_emit *e, vq_tile_id id) {
 }
 
 vq_status vq_emit_tiles(vq_llvm *l, const vq_layout *layout,
-                        const vq_target *t) {
+                        const vq_target *t, const vq_target *end) {
   vq_arena temp = {0};
   vq_tiles s;
-  vq_tiles_of(&s, layout, t);
+  vq_tiles_of(&s, layout, t, end);
   vq_emit e = start(l, layout, t, &temp);
   for (unsigned i = 0; i < s.n; i++) emit_tile(l, &e, s.id[i]);
   LLVMDisposeBuilder(e.b);

@@ -155,7 +155,9 @@ static LLVMValueRef variants(tables *t, const vq_target *target, unsigned n) {
   LLVMValueRef *v = VQ_NEW_N(t->temp, LLVMValueRef, n);
   LLVMValueRef *fn = VQ_NEW_N(t->temp, LLVMValueRef, n_kernel);
   for (unsigned i = 0; i < n; i++) {
-    for (uint32_t k = 0; k < n_kernel; k++) fn[k] = kernel_fn(t, k, &target[i]);
+    for (uint32_t k = 0; k < n_kernel; k++)
+      fn[k] = kernel_fn(t, k, vq_kernel_target(&t->layout->kernel[k], &target[i],
+                                               target + n));
     v[i] = record(t,
                   FIELDS(text(t, vq_str_of(target[i].name)),
                          k64(t, target[i].requires),
@@ -323,12 +325,14 @@ vq_status vq_emit_tables(vq_llvm *l, const vq_layout *layout,
 // that of the code in a shared object.
 vq_status vq_emit_model(vq_llvm *l, const vq_layout *layout,
                         const vq_target *target, unsigned n_target) {
-  for (unsigned v = 0; v < n_target; v++)
+  const vq_target *end = target + n_target;
+  for (const vq_target *t = target; t < end; t++)
     for (uint32_t k = 0; k <= layout->n_kernel; k++) {
+      bool tiles = k == layout->n_kernel;
+      if (!tiles && vq_kernel_target(&layout->kernel[k], t, end) != t) continue;
       vq_llvm one = vq_llvm_sibling(l);
-      vq_status st = k < layout->n_kernel
-                         ? vq_emit_kernel(&one, layout, k, &target[v])
-                         : vq_emit_tiles(&one, layout, &target[v]);
+      vq_status st = tiles ? vq_emit_tiles(&one, layout, t, end)
+                           : vq_emit_kernel(&one, layout, k, t);
       vq_llvm_join(l, &one);
       if (st) return st;
     }

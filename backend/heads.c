@@ -44,8 +44,8 @@ bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s) {
   s->m_pad = round_up(s->m, VQ_PANEL), s->e_pad = round_up(s->e, VQ_PANEL);
   s->n_block = (s->n + VQ_HEADS_BLOCK_ROWS - 1) / VQ_HEADS_BLOCK_ROWS;
   s->n_task = (s->n_block + TASK_BLOCKS - 1) / TASK_BLOCKS;
-  s->score = (vq_product){s->n, s->n_block, s->m_pad, codes};
-  s->value = (vq_product){s->n, s->n_block, s->e, codes};
+  s->score = (vq_product){s->n, s->n_block, s->m_pad, codes, 0};
+  s->value = (vq_product){s->n, s->n_block, s->e, codes, 0};
   return s->m > 0;
 }
 
@@ -77,9 +77,37 @@ static void one_block(const vq_emit *e, void *user, LLVMValueRef row,
   w->block(e, w->user, vq_add(e, w->row0, row), rows);
 }
 
+static void amx_block(const vq_emit *e, void *user, const vq_amx_block *b) {
+  const vq_heads_walk *w = user;
+  w->block(e, w->user, vq_add(e, w->row0, b->row), w->amx->size);
+}
+
+// Blocks of queries [lo, hi), whose rows AMX divides anew.
+static void amx_blocks(const vq_emit *e, vq_heads_walk *w, LLVMValueRef lo,
+                       LLVMValueRef hi) {
+  const vq_product *p = &w->s->score;
+  LLVMValueRef end;
+  vq_part_rows(e, p, lo, &w->row0);
+  vq_part_rows(e, p, hi, &end);
+  LLVMValueRef rows = LLVMBuildNSWSub(e->b, end, w->row0, "");
+  vq_amx x = vq_amx_begin(e, p, rows, w->config);
+  w->amx = &x;
+  vq_amx_each_block(e, &x, amx_block, NULL, w);
+  vq_amx_end(e);
+}
+
+static void blocks(const vq_emit *e, vq_heads_walk *w, LLVMValueRef lo,
+                   LLVMValueRef hi) {
+  vq_loop block;
+  vq_loop_begin(e, &block, lo, hi, 1, 0, NULL);
+  LLVMValueRef rows = vq_part_rows(e, &w->s->score, block.i, &w->row0);
+  vq_each_block(e, &w->s->score, rows, one_block, w);
+  vq_loop_end(e, &block);
+}
+
 void vq_heads_each(const vq_emit *e, vq_heads_walk *w) {
   vq_heads *s = w->s;
-  vq_loop l, block;
+  vq_loop l;
   vq_loop_begin(e, &l, e->begin, e->end, 1, 0, NULL);
   LLVMValueRef head = vq_divk(e, l.i, s->n_task);
   LLVMValueRef lo = vq_mulk(e, vq_modk(e, l.i, s->n_task), TASK_BLOCKS);
@@ -92,9 +120,9 @@ void vq_heads_each(const vq_emit *e, vq_heads_walk *w) {
   w->pack(e, w->user);
   vq_if_end(e, &pack);
   LLVMValueRef hi = vq_min64(e, vq_addk(e, lo, TASK_BLOCKS), vq_k64(e, s->n_block));
-  vq_loop_begin(e, &block, lo, hi, 1, 0, NULL);
-  LLVMValueRef rows = vq_part_rows(e, &s->score, block.i, &w->row0);
-  vq_each_block(e, &s->score, rows, one_block, w);
-  vq_loop_end(e, &block);
+  if (w->config)
+    amx_blocks(e, w, lo, hi);
+  else
+    blocks(e, w, lo, hi);
   vq_loop_end(e, &l);
 }

@@ -7,6 +7,7 @@
 #ifndef VQ_BACKEND_HEADS_H
 #define VQ_BACKEND_HEADS_H
 
+#include "amx.h"
 #include "chain.h"
 
 #define VQ_HEADS_BLOCK_ROWS 14
@@ -41,13 +42,17 @@ LLVMValueRef vq_heads_bias(const vq_emit *e, const vq_heads *s, LLVMValueRef n);
 unsigned vq_heads_width(const vq_emit *e, const vq_product *p);
 
 // Walks the tasks of the kernel: `pack` when the head changes, then `block` for
-// each block of `rows` queries from `row`.
+// each block of `rows` queries from `row`: at most VQ_HEADS_BLOCK_ROWS, or those of
+// AMX for which the tiles are then configured.
 typedef struct vq_heads_walk {
   vq_heads *s;
   void (*pack)(const vq_emit *e, void *user);
   void (*block)(const vq_emit *e, void *user, LLVMValueRef row, LLVMValueRef rows);
   void *user;
-  LLVMValueRef row0;  // private
+  LLVMValueRef config;  // scratch for vq_amx_begin; NULL without AMX
+  // private
+  LLVMValueRef row0;
+  const vq_amx *amx;
 } vq_heads_walk;
 void vq_heads_each(const vq_emit *e, vq_heads_walk *w);
 

@@ -6,8 +6,8 @@
 #include "vq/strbuf.h"
 
 static const vq_target rows[] = {
-#define TARGET(name, cpu, features, bits, regs, fma, vnni, requires, help) \
-  {name, cpu, features, bits, regs, fma, vnni, requires},
+#define TARGET(name, cpu, features, bits, regs, fma, vnni, amx, requires, help) \
+  {name, cpu, features, bits, regs, fma, vnni, VQ_AMX_##amx, requires},
 #include "targets.def"
 #undef TARGET
 };
@@ -23,7 +23,7 @@ bool vq_target_runs_here(uint64_t requires) {
 
 const vq_target_info *vq_target_list(unsigned *n) {
   static const vq_target_info list[] = {
-#define TARGET(name, cpu, features, bits, regs, fma, vnni, requires, help) \
+#define TARGET(name, cpu, features, bits, regs, fma, vnni, amx, requires, help) \
   {name, cpu, help, requires},
 #include "targets.def"
 #undef TARGET
@@ -59,6 +59,7 @@ vq_status vq_target_select(const char *triple, const char *cpu, vq_diag *diag,
                     "x86_64-VENDOR-linux-gnu", triple);
   *first = rows;
   *n = VQ_COUNT(rows);
+  while (rows[*n - 1].amx == VQ_AMX_SOFT) --*n;
   if (!cpu) return VQ_OK;
   *n = 1;
   bool native = strcmp(cpu, "native") == 0;

@@ -13,6 +13,7 @@
 
 #include <ctype.h>
 
+#include "amx.h"
 #include "llvm.h"
 #include "loop.h"
 
@@ -25,12 +26,19 @@ static unsigned max_sums(const vq_target *t, bool codes) {
 vq_tile_shape vq_tile_choose(const vq_target *t, const vq_product *p) {
   unsigned max_acc = max_sums(t, p->codes);
   vq_tile_shape s = {.lanes = vq_f32_lanes(t), .vecs = 2};
+  if (vq_amx_takes(t, p))
+    return (vq_tile_shape){s.lanes, VQ_AMX_ROWS, VQ_AMX_COLS / s.lanes};
   unsigned rows = p->m < max_acc / 2 ? (unsigned)p->m : max_acc / 2;
   while (s.vecs * 2 * rows <= max_acc && s.vecs * 2 * s.lanes <= 128 &&
          s.vecs * s.lanes < p->n)
     s.vecs *= 2;
   s.rows = max_acc / s.vecs;
   return s;
+}
+
+unsigned vq_tile_width(const vq_target *t, const vq_product *p, unsigned cols) {
+  unsigned unit = vq_amx_takes(t, p) ? VQ_PANEL : vq_f32_lanes(t);
+  return (cols + unit - 1) / unit * unit;
 }
 
 // ---- dividing a product ----------------------------------------------------------
@@ -110,10 +118,11 @@ void vq_each_group(const vq_emit *e, LLVMValueRef lo, LLVMValueRef hi,
 
 // ---- shapes and names ------------------------------------------------------------
 
-// The different block sizes of a product, at most four.
+// The different block sizes of a product, at most four. AMX: any up to the largest.
 static unsigned row_counts(const vq_target *t, const vq_product *p,
                            unsigned rows[4]) {
   unsigned n = 0, max = max_rows(t, p);
+  if (vq_amx_takes(t, p)) return rows[0] = VQ_AMX_ROWS, 1;
   int64_t small = p->m / p->parts;
   for (int64_t part = small + (p->m % p->parts > 0); part >= small; part--) {
     division d = divide(part, max);
@@ -126,38 +135,55 @@ static unsigned row_counts(const vq_target *t, const vq_product *p,
   return n;
 }
 
+static vq_tile_id id_of(const vq_target *t, const vq_product *p, unsigned rows,
+                        unsigned cols) {
+  bool amx = vq_amx_takes(t, p);
+  unsigned unit = amx ? VQ_PANEL : vq_f32_lanes(t);
+  return (vq_tile_id){rows, vq_tile_width(t, p, cols) / unit,
+                      amx        ? VQ_TILE_AMX
+                      : p->codes ? VQ_TILE_U8
+                                 : VQ_TILE_F32};
+}
+
 void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
                     void *user) {
   vq_tile_shape s = vq_tile_choose(t, p);
   unsigned rows[4], n = row_counts(t, p, rows), width = s.vecs * s.lanes;
   unsigned rest = (unsigned)(p->n % width);
   for (unsigned i = 0; i < n; i++) {
-    vq_tile_id id = {rows[i], s.vecs, p->codes};
-    if (p->n >= width) add(user, id);
-    id.vecs = (rest + s.lanes - 1) / s.lanes;
-    if (rest) add(user, id);
+    if (p->n >= width) add(user, id_of(t, p, rows[i], width));
+    if (rest) add(user, id_of(t, p, rows[i], rest));
   }
 }
 
 void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
                     vq_tile_id id) {
+  static const char *const kind[] = {[VQ_TILE_F32] = "", [VQ_TILE_U8] = "_u8",
+                                     [VQ_TILE_AMX] = "_amx"};
   size_t from = s->n;
-  vq_strbuf_printf(s, "%s_tile%s.%ux%u.%s", model, id.codes ? "_u8" : "",
-                   id.rows, id.vecs, t->name);
+  vq_strbuf_printf(s, "%s_tile%s.%ux%u.%s", model, kind[id.kind], id.rows, id.vecs,
+                   t->name);
   for (size_t i = from; i < s->n; i++)
     if (!isalnum((unsigned char)s->p[i]) && s->p[i] != '.') s->p[i] = '_';
 }
 
 // ---- the functions ---------------------------------------------------------------
 
-// Strides in bytes, so that the index of an address is a register as it is.
-enum { A, LDA, B, PANEL, K, INIT, C, LDC, N_PARAM };
+enum {
+  A = VQ_TILE_A, LDA = VQ_TILE_LDA, B = VQ_TILE_B, PANEL = VQ_TILE_PANEL, K = VQ_TILE_K,
+  INIT = VQ_TILE_INIT, C = VQ_TILE_C, LDC = VQ_TILE_LDC, CONFIG = VQ_TILE_CONFIG,
+  N_PARAM = VQ_TILE_N_PARAM
+};
 
-LLVMTypeRef vq_tile_type(const vq_emit *e) {
+static unsigned n_param(vq_tile_id id) {
+  return id.kind == VQ_TILE_AMX ? N_PARAM : CONFIG;
+}
+
+LLVMTypeRef vq_tile_type(const vq_emit *e, vq_tile_id id) {
   LLVMTypeRef param[N_PARAM] = {
-      [A] = e->ptr, [LDA] = e->i64, [B] = e->ptr, [PANEL] = e->i64,
-      [K] = e->i64, [INIT] = e->ptr, [C] = e->ptr, [LDC] = e->i64};
-  return LLVMFunctionType(e->void_, param, N_PARAM, false);
+      [A] = e->ptr,   [LDA] = e->i64, [B] = e->ptr,   [PANEL] = e->i64, [K] = e->i64,
+      [INIT] = e->ptr, [C] = e->ptr,  [LDC] = e->i64, [CONFIG] = e->ptr};
+  return LLVMFunctionType(e->void_, param, n_param(id), false);
 }
 
 // n * stride as odd * stride * 2^shift.
@@ -185,8 +211,8 @@ static LLVMValueRef row_at(const vq_emit *e, LLVMValueRef base,
 }
 
 static void mark_params(vq_emit *e) {
-  for (unsigned i = 0; i < N_PARAM; i++) {
-    if (i != A && i != B && i != INIT && i != C) continue;
+  for (unsigned i = 0; i < LLVMCountParams(e->fn); i++) {
+    if (i != A && i != B && i != INIT && i != C && i != CONFIG) continue;
     vq_llvm_attr(e->lc, e->fn, i + 1, "noalias", 0);
     vq_llvm_attr(e->lc, e->fn, i + 1, "nocapture", 0);
     if (i != C) vq_llvm_attr(e->lc, e->fn, i + 1, "readonly", 0);
@@ -197,7 +223,8 @@ static void mark_params(vq_emit *e) {
 static void sum_loop(const vq_emit *e, vq_tile_id id, LLVMValueRef *sum) {
   unsigned rows = id.rows, vecs = id.vecs, n = rows * vecs;
   unsigned lanes = vq_f32_lanes(e->target);
-  LLVMTypeRef elem = id.codes ? e->i32 : e->f32, type = vq_vec_type(elem, lanes);
+  bool codes = id.kind == VQ_TILE_U8;
+  LLVMTypeRef elem = codes ? e->i32 : e->f32, type = vq_vec_type(elem, lanes);
   LLVMValueRef lda[VQ_PANEL], panel[VQ_PANEL], b[VQ_PANEL];
   odd_multiples(e, LLVMGetParam(e->fn, LDA), rows, lda);
   odd_multiples(e, LLVMGetParam(e->fn, PANEL), vecs, panel);
@@ -209,9 +236,9 @@ static void sum_loop(const vq_emit *e, vq_tile_id id, LLVMValueRef *sum) {
     b[j] = vq_load(e, type, vq_atk(e, e->f32, p, at % VQ_PANEL), 4);
   }
   for (unsigned r = 0; r < rows; r++) {
-    LLVMValueRef a = vq_load(e, elem, row_at(e, l.v[n], lda, r), id.codes ? 1 : 4);
+    LLVMValueRef a = vq_load(e, elem, row_at(e, l.v[n], lda, r), codes ? 1 : 4);
     a = vq_splat(e, a, lanes);
-    if (id.codes) {
+    if (codes) {
       vq_tile_add_codes(e, a, b, vecs, &l.v[r * vecs]);
       continue;
     }
@@ -226,11 +253,16 @@ static void sum_loop(const vq_emit *e, vq_tile_id id, LLVMValueRef *sum) {
 
 void vq_tile_body(vq_emit *e, vq_tile_id id) {
   unsigned vecs = id.vecs, n = id.rows * vecs;
-  LLVMTypeRef type = vq_vec_type(id.codes ? e->i32 : e->f32, vq_f32_lanes(e->target));
+  LLVMTypeRef elem = id.kind == VQ_TILE_U8 ? e->i32 : e->f32;
+  LLVMTypeRef type = vq_vec_type(elem, vq_f32_lanes(e->target));
   LLVMValueRef sum[VQ_MAX_CARRY], init = LLVMGetParam(e->fn, INIT);
   LLVMValueRef c = LLVMGetParam(e->fn, C);
-  assert(n + 2 <= VQ_MAX_CARRY && id.rows <= VQ_PANEL && vecs <= VQ_PANEL);
   mark_params(e);
+  if (id.kind == VQ_TILE_AMX) {
+    vq_amx_body(e, vecs);
+    return;
+  }
+  assert(n + 2 <= VQ_MAX_CARRY && id.rows <= VQ_PANEL && vecs <= VQ_PANEL);
   for (unsigned i = 0; i < n; i++)
     sum[i] = i < vecs ? vq_load(e, type, vq_atk(e, type, init, i), 4)
                       : sum[i - vecs];
@@ -255,12 +287,12 @@ static void call(const vq_emit *e, vq_tile_id id, LLVMValueRef *arg) {
   vq_tile_symbol(&name, e->model, e->target, id);
   LLVMValueRef fn = LLVMGetNamedFunction(e->mod, vq_strbuf_z(&name));
   if (!fn) {
-    fn = LLVMAddFunction(e->mod, vq_strbuf_z(&name), vq_tile_type(e));
+    fn = LLVMAddFunction(e->mod, vq_strbuf_z(&name), vq_tile_type(e, id));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
     vq_llvm_attr(e->lc, fn, LLVMAttributeFunctionIndex, "nounwind", 0);
   }
   vq_strbuf_release(&name);
-  LLVMBuildCall2(e->b, vq_tile_type(e), fn, arg, N_PARAM, "");
+  LLVMBuildCall2(e->b, vq_tile_type(e, id), fn, arg, n_param(id), "");
 }
 
 void vq_tile_call(const vq_emit *e, const vq_product *p, const vq_tile *t,
@@ -268,15 +300,18 @@ void vq_tile_call(const vq_emit *e, const vq_product *p, const vq_tile *t,
   LLVMValueRef arg[N_PARAM] = {
       [A] = t->a, [LDA] = vq_k64(e, t->lda * 4), [B] = panel_at(e, t),
       [PANEL] = vq_k64(e, t->k * VQ_PANEL * 4), [K] = vq_k64(e, t->k),
-      [INIT] = t->init, [C] = t->c, [LDC] = vq_k64(e, t->ldc * 4)};
+      [INIT] = t->init, [C] = t->c, [LDC] = vq_k64(e, t->ldc * 4),
+      [CONFIG] = t->config};
   unsigned count[4], n = row_counts(e->target, p, count);
+  unsigned cols = t->vecs * vq_f32_lanes(e->target);
+  if (t->config) arg[K] = vq_k64(e, t->k / vq_amx_step(p));
   vq_if f[4];
   for (unsigned i = 0; i + 1 < n; i++) {
     vq_if_begin(e, &f[i], LLVMBuildICmp(e->b, LLVMIntEQ, rows,
                                         vq_k64(e, count[i]), ""));
-    call(e, (vq_tile_id){count[i], t->vecs, p->codes}, arg);
+    call(e, id_of(e->target, p, count[i], cols), arg);
     vq_if_else(e, &f[i]);
   }
-  call(e, (vq_tile_id){count[n - 1], t->vecs, p->codes}, arg);
+  call(e, id_of(e->target, p, count[n - 1], cols), arg);
   for (unsigned i = n - 1; i-- > 0;) vq_if_end(e, &f[i]);
 }

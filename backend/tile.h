@@ -10,7 +10,8 @@
 // the last one of a row is 0 in A or in B.
 //
 // A tile is a function of its own, one for each shape and ISA variant. Lengths
-// and strides are its arguments, so the products of all kernels share it.
+// and strides are its arguments, so the products of all kernels share it. With AMX
+// (amx.h) it is a block of two by two tiles of the hardware.
 #ifndef VQ_BACKEND_TILE_H
 #define VQ_BACKEND_TILE_H
 
@@ -18,7 +19,7 @@
 #include "vq/strbuf.h"
 
 #define VQ_PANEL 16
-#define VQ_TILE_FLOATS 512  // of the largest tile of any target
+#define VQ_TILE_FLOATS 512  // of the largest tile of any target, without AMX
 #define VQ_TILE_COLS 128    // columns of the widest one
 
 // Largest tile of a target for a product: `rows` x `vecs` accumulators of `lanes`
@@ -30,21 +31,30 @@ vq_tile_shape vq_tile_choose(const vq_target *t, const vq_product *p);
 
 // ---- the functions -------------------------------------------------------------
 
-// Which function.
+// Which function. Of AMX there is one for one panel and one for two (vecs).
+typedef enum vq_tile_kind { VQ_TILE_F32, VQ_TILE_U8, VQ_TILE_AMX } vq_tile_kind;
 typedef struct vq_tile_id {
   unsigned rows, vecs;
-  bool codes;
+  vq_tile_kind kind;
 } vq_tile_id;
+
+// Its parameters. Strides are in bytes, so that the index of an address is a
+// register as it is; K counts elements, or the steps of AMX, which alone is given
+// its configuration.
+enum {
+  VQ_TILE_A, VQ_TILE_LDA, VQ_TILE_B, VQ_TILE_PANEL, VQ_TILE_K, VQ_TILE_INIT,
+  VQ_TILE_C, VQ_TILE_LDC, VQ_TILE_CONFIG, VQ_TILE_N_PARAM
+};
 
 // Calls `add` for each that product `p` needs.
 typedef void (*vq_tile_fn)(void *user, vq_tile_id id);
 void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
                     void *user);
 // Appends the name: "fashion_tile.14x2.avx512vnni" in a model called fashion,
-// "fashion_tile_u8.14x2.avx512vnni" for codes.
+// "fashion_tile_u8.14x2.avx512vnni" for codes, "fashion_tile_amx.32x2.amx-int8".
 void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
                     vq_tile_id id);
-LLVMTypeRef vq_tile_type(const vq_emit *e);
+LLVMTypeRef vq_tile_type(const vq_emit *e, vq_tile_id id);
 // Builds e->fn, which is of that type.
 void vq_tile_body(vq_emit *e, vq_tile_id id);
 // sum[0 .. vecs) += four codes of one row, in every lane of a, times b.
@@ -52,16 +62,20 @@ void vq_tile_add_codes(const vq_emit *e, LLVMValueRef a, LLVMValueRef const *b,
                        unsigned vecs, LLVMValueRef *sum);
 
 // c[r * ldc + j] = init[j] + the product at row r and column col + j, for
-// `rows` rows and `vecs` vectors of columns; `vecs` * lanes divides `col`.
+// `rows` rows and `vecs` vectors of columns; `vecs` * lanes divides `col`. A block of
+// AMX has the rows of `config` instead, and writes whole panels.
 typedef struct vq_tile {
   LLVMValueRef a;  // element (r, i) at a[r * lda + i]
   LLVMValueRef b;  // the matrix, all panels
   LLVMValueRef init, c, col;
+  LLVMValueRef config;  // vq_amx_begin's; NULL without AMX
   int64_t lda, k, ldc;
   unsigned vecs;
 } vq_tile;
 void vq_tile_call(const vq_emit *e, const vq_product *p, const vq_tile *t,
                   LLVMValueRef rows);
+// Columns that a tile for `cols` columns writes.
+unsigned vq_tile_width(const vq_target *t, const vq_product *p, unsigned cols);
 
 // ---- dividing a product ----------------------------------------------------------
 

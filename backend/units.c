@@ -3,7 +3,8 @@
 // LLVM compiles a module on one thread, and nearly all of the time of a
 // compilation is LLVM's. Kernels know nothing of each other, so each variant of
 // each is a unit, as are the tiles that those of a variant call; threads take
-// units from a counter. A unit's object depends on nothing but the unit.
+// units from a counter. What two variants have in common is compiled once. A
+// unit's object depends on nothing but the unit.
 #include "units.h"
 
 #include <pthread.h>
@@ -27,6 +28,7 @@ typedef struct job {
   unsigned n_target;
   bool entries;
   vq_ctx *ctx;
+  const vq_unit *what;
   unit *unit;
   unsigned n_unit;
   atomic_uint next;
@@ -41,34 +43,37 @@ static void keep_first(void *user, const vq_ctx *ctx, const vq_message *m) {
   vq_strbuf_add(&u->error, m->text.p, m->text.n);
 }
 
-static unsigned has_tiles(const vq_layout *l) {
+static bool has_tiles(const vq_layout *l, const vq_target *t, const vq_target *end) {
   for (uint32_t k = 0; k < l->n_kernel; k++)
-    if (l->kernel[k].plan.n_product) return 1;
-  return 0;
+    if (l->kernel[k].plan.n_product && vq_kernel_target(&l->kernel[k], t, end) == t)
+      return true;
+  return false;
 }
 
-unsigned vq_unit_count(const vq_layout *l, unsigned n_target) {
-  return 1 + n_target * (has_tiles(l) + l->n_kernel);
-}
-
-vq_unit vq_unit_at(const vq_layout *l, const vq_target *target, unsigned i) {
-  unsigned tiles = has_tiles(l), n = tiles + l->n_kernel;
-  if (i == 0) return (vq_unit){.kind = VQ_UNIT_TABLES};
-  const vq_target *t = &target[(i - 1) / n];
-  i = (i - 1) % n;
-  if (i < tiles) return (vq_unit){.kind = VQ_UNIT_TILES, .target = t};
-  return (vq_unit){VQ_UNIT_KERNEL, i - tiles, t};
+vq_unit *vq_units_of(const vq_layout *l, const vq_target *target, unsigned n_target,
+                     unsigned *n, vq_arena *arena) {
+  const vq_target *end = target + n_target;
+  vq_unit *u = VQ_NEW_N(arena, vq_unit, 1 + n_target * (1 + (size_t)l->n_kernel));
+  *n = 0;
+  u[(*n)++] = (vq_unit){.kind = VQ_UNIT_TABLES};
+  for (const vq_target *t = target; t < end; t++) {
+    if (has_tiles(l, t, end)) u[(*n)++] = (vq_unit){VQ_UNIT_TILES, 0, t};
+    for (uint32_t k = 0; k < l->n_kernel; k++)
+      if (vq_kernel_target(&l->kernel[k], t, end) == t)
+        u[(*n)++] = (vq_unit){VQ_UNIT_KERNEL, k, t};
+  }
+  return u;
 }
 
 static vq_status emit(const job *j, unsigned i, vq_llvm *l) {
-  vq_unit u = vq_unit_at(j->layout, j->target, i);
+  vq_unit u = j->what[i];
   switch (u.kind) {
     case VQ_UNIT_TABLES:
       return vq_emit_tables(l, j->layout, j->target, j->n_target, j->entries);
     case VQ_UNIT_KERNEL:
       return vq_emit_kernel(l, j->layout, u.kernel, u.target);
     case VQ_UNIT_TILES:
-      return vq_emit_tiles(l, j->layout, u.target);
+      return vq_emit_tiles(l, j->layout, u.target, j->target + j->n_target);
   }
   VQ_BUG("unit kind %d", (int)u.kind);
 }
@@ -126,8 +131,8 @@ vq_status vq_units_compile(vq_objects *out, const vq_layout *layout,
                            bool entries, unsigned n_thread,
                            vq_arena *arena, vq_diag *diag) {
   job j = {.layout = layout, .target = target, .n_target = n_target,
-           .entries = entries, .ctx = diag->ctx,
-           .n_unit = vq_unit_count(layout, n_target)};
+           .entries = entries, .ctx = diag->ctx};
+  j.what = vq_units_of(layout, target, n_target, &j.n_unit, arena);
   j.unit = VQ_NEW_N(arena, unit, j.n_unit);
   work_on_threads(&j, n_thread);
   vq_status st = report(&j, diag);

@@ -17,9 +17,10 @@ typedef struct vq_unit {
 } vq_unit;
 
 // The units of a model in the order of their objects: the tables, then target
-// by target the tiles, where kernels call some, and the kernels.
-unsigned vq_unit_count(const vq_layout *layout, unsigned n_target);
-vq_unit vq_unit_at(const vq_layout *layout, const vq_target *target, unsigned i);
+// by target the tiles, where kernels call some, and the kernels, each where
+// vq_kernel_target says.
+vq_unit *vq_units_of(const vq_layout *layout, const vq_target *target,
+                     unsigned n_target, unsigned *n, vq_arena *arena);
 
 // Compiles every unit to an object on up to `n_thread` threads, 0: one per processor. The objects
 // and their order do not depend on the number of threads. `entries` as for

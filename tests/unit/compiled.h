@@ -203,7 +203,7 @@ static inline void check_so(vq_module *m, data *d, bool generic) {
   vitq_handle *h;
   ck_assert_msg(vitq_open(in_dir("m.so"), &h) == VITQ_OK, "%s", vitq_last_error());
   const vitq_model *model = vitq_describe(h);
-  ck_assert_uint_eq(model->n_variant, 3);
+  ck_assert_uint_ge(model->n_variant, 3);
   for (uint32_t v = 0; v < model->n_variant; v++) {
     if (!vq_target_runs_here(model->variant[v].requires)) continue;
     ck_assert_int_eq(vitq_select(h, model->variant[v].name), VITQ_OK);

@@ -194,6 +194,24 @@ START_TEST(gemm) {
 }
 END_TEST
 
+// Rows, columns and depth around what tiles of AMX hold: 16, 32, 16 * 4 and 12 * 4.
+START_TEST(tiles) {
+  static const int size[][3] = {
+      {16, 16, 64},  {17, 32, 4},  {31, 33, 48},  {32, 1, 96},   {33, 47, 128},
+      {49, 64, 40},  {63, 17, 60}, {64, 130, 63}, {65, 15, 8},   {67, 67, 192},
+      {97, 31, 61},  {98, 300, 20}, {99, 36, 129}, {197, 48, 12}, {300, 20, 3072}};
+  text t = {.n_arg = 0};
+  for (unsigned i = 0; i < VQ_COUNT(size); i++)
+    add_gemm(&t, size[i][0], size[i][1], size[i][2], i % 2 == 0,
+             (enum epilogue)(i % N_EPILOGUE));
+  for (unsigned i = 0; i < N_EPILOGUE; i++)
+    add_gemm(&t, 43, 49, 64, true, (enum epilogue)i);
+  add_patches(&t, 1, 32, 40, 8, 4, 33);
+  add_table_gemm(&t, 5, 8, 2, 32, true);
+  check_cases(&t);
+}
+END_TEST
+
 START_TEST(attention) {
   text t = {.n_arg = 0};
   for (int i = 0; i < 2; i++) {
@@ -205,6 +223,8 @@ START_TEST(attention) {
     add_attention(&t, type, zero, 2, 1, 3, 33, 20, 31, false, 2);
     add_attention(&t, type, zero, 1, 3, 31, 14, 64, 17, false, 0);
     add_attention(&t, type, zero, 1, 2, 15, 50, 36, 40, false, 0);
+    add_attention(&t, type, zero, 1, 1, 65, 67, 64, 64, false, 0);
+    add_attention(&t, type, zero, 1, 2, 197, 33, 32, 33, false, 1);
   }
   check_cases(&t);
 }
@@ -238,9 +258,11 @@ START_TEST(tables) {
 END_TEST
 
 int main(void) {
+  setvbuf(stdout, NULL, _IOLBF, 0);
   TCase *c = tcase_create("kernels of codes");
   tolerance = 0;
   tcase_add_test(c, gemm);
+  tcase_add_test(c, tiles);
   tcase_add_test(c, attention);
   tcase_add_test(c, norm);
   tcase_add_test(c, tables);
