@@ -32,15 +32,21 @@ typedef struct compilation {
 
 // ---- pipeline -------------------------------------------------------------------
 
-// How much wider than seen ranges are made, for activations of 3 to 8 bits: a
-// few pictures do not show all there is, noise shows less, and a wide range costs
-// the less the more codes there are (docs/decisions/0006).
-static double range_margin(const char *bits, bool noise) {
-  static const double pictures[] = {1, 1, 1.1, 1.15, 1.25, 1.3};
-  static const double from_noise[] = {1, 1.2, 1.3, 1.5, 1.75, 2};
+// How much wider than seen the ranges of activations of 3 to 8 bits are made. A
+// few pictures do not show all there is of a norm's output; noise shows less of
+// everything. A wide range costs the less the more codes there are
+// (docs/decisions/0006).
+static double margin_for(const char *bits, const double *by_width) {
   int a = strlen(bits) == 4 ? bits[3] - '3' : -1;
-  if (a < 0 || a >= (int)VQ_COUNT(pictures)) return 1;
-  return noise ? from_noise[a] : pictures[a];
+  return a < 0 || a > 5 ? 1 : by_width[a];
+}
+
+static void print_margins(vq_strbuf *out, const char *bits, bool noise) {
+  static const double pictures[] = {1, 1.1, 1.15, 1.25, 1.3, 1.4};
+  static const double from_noise[] = {1, 1.2, 1.3, 1.5, 1.75, 2};
+  vq_strbuf_printf(out, "margin=%g norm-margin=%g",
+                   noise ? margin_for(bits, from_noise) : 1,
+                   margin_for(bits, noise ? from_noise : pictures));
 }
 
 // `text` with the options of `pass` given, where the pass is.
@@ -64,12 +70,14 @@ static const char *quantized_as(driver *d, const char *pipeline) {
   pipeline = with_options(d, pipeline, "insert-quantizers", given.p);
   bool noise = calib && strcmp(calib, "noise") == 0;
   vq_strbuf_clear(&given);
-  vq_strbuf_printf(&given, "margin=%g", range_margin(bits, noise));
+  print_margins(&given, bits, noise);
   pipeline = with_options(d, pipeline, "observe", given.p);
-  if (noise) {
-    // Which channels go together is not to be learned from noise.
-    pipeline = with_options(d, pipeline, "compensate-weights", "damping=0.2");
-  }
+  // Which channels go together is not to be learned from noise.
+  pipeline = with_options(d, pipeline, "compensate-weights",
+                          noise ? "damping=0.2" : "max-bits=8");
+  // Weights of few bits have no room for what activations would gain.
+  if (strlen(bits) == 4 && bits[1] <= '4')
+    pipeline = with_options(d, pipeline, "split-outliers", "balance=0 limit=3");
   vq_strbuf_release(&given);
   return pipeline;
 }

@@ -43,6 +43,10 @@ static vq_op *after(const inserter *s, const vq_value *v) {
 }
 
 static const char *role_of(const vq_value *x) {
+  const vq_value *from = x;
+  while (from->kind == VQ_VALUE_RESULT && vq_quant_moves(from->def))
+    from = vq_in(from->def, 0);
+  if (vq_quant_def(from, VQ_OP_attention)) return "o";
   if (x->kind != VQ_VALUE_RESULT) return "linear";
   switch ((int)x->def->code) {
     case VQ_OP_layer_norm: return "norm";

@@ -65,12 +65,34 @@ static bool is_scalar_quantize(const vq_op *q) {
                           vq_type_count(vq_in(q, 2)->type) == 1));
 }
 
+// One element, or one for each of `n` channels.
+static bool is_factor(vq_value *v, int64_t n) {
+  int64_t k = vq_type_count(v->type);
+  return vq_const_of(v) && (k == 1 || (k == n && v->type->rank == 1));
+}
+
+// Data movement that leaves rows, the last dimension, whole.
+static bool keeps_channels(const vq_op *op) {
+  const vq_type *x = vq_in(op, 0)->type, *y = op->out->type;
+  return (op->code == VQ_OP_copy || op->code == VQ_OP_reshape ||
+          op->code == VQ_OP_gather_rows) &&
+         x->rank && y->rank && x->dim[x->rank - 1] == y->dim[y->rank - 1];
+}
+
+// One factor, or one for each channel and a movement that keeps channels.
+static bool may_move(const vq_op *q, const vq_op *move) {
+  int64_t n = vq_type_count(vq_in(q, 1)->type);
+  if (is_scalar_quantize(q)) return true;
+  return keeps_channels(move) && is_factor(vq_in(q, 1), n) &&
+         (q->n_in < 3 || vq_quant_even(vq_in(q, 2)));
+}
+
 // quantize(move(x)): move(quantize(x)), where nothing else reads them.
 bool vq_lower_quantize_move(vq_lowering *lo, vq_op *op) {
   const vq_value *y = vq_in(op, 0);
   const vq_attrs_quantize *a = VQ_ATTRS(op, quantize);
   if (y->kind != VQ_VALUE_RESULT || !vq_quant_moves(y->def) || !vq_has_one_use(y) ||
-      !is_scalar_quantize(op))
+      !may_move(op, y->def))
     return false;
   vq_value *x = vq_in(y->def, 0);
   if (x->kind != VQ_VALUE_RESULT || !vq_has_one_use(x)) return false;
@@ -137,13 +159,14 @@ static bool read_parts(const vq_value *x, const vq_op *like, parts *p) {
         !last_part(s, &begin, &size))
       return false;
     const vq_op *q = s->out->uses->user;
-    if (q->code != VQ_OP_quantize || s->out->uses->idx != 0 || !is_scalar_quantize(q))
+    if (q->code != VQ_OP_quantize || s->out->uses->idx != 0 ||
+        !is_factor(vq_in(q, 1), size) || (q->n_in > 2 && !is_factor(vq_in(q, 2), size)))
       return false;
     const vq_attrs_quantize *b = VQ_ATTRS(q, quantize);
     if (!vq_str_eq(a->to, b->to) || a->lo != b->lo || a->hi != b->hi) return false;
     for (int64_t c = begin; c < begin + size; c++) {
-      p->mult[c] = vq_quant_at(vq_in(q, 1), 0);
-      p->zero[c] = q->n_in > 2 ? (int16_t)vq_const_f64(vq_const_of(vq_in(q, 2)), 0) : 0;
+      p->mult[c] = vq_quant_at(vq_in(q, 1), c - begin);
+      p->zero[c] = q->n_in > 2 ? (int16_t)vq_quant_at(vq_in(q, 2), c - begin) : 0;
     }
     p->covered += size;
   }

@@ -80,18 +80,36 @@ static vq_value *scaled_bias(vq_lowering *lo, vq_value *bias) {
                         bias->type->dim, b);
 }
 
+// Codes of at most 8 bits with one zero point; scales may differ by channel.
+static bool operand_code(const vq_value *v, vq_coded *c) {
+  return vq_lower_code(v, c) && vq_dtype_bits(c->q->type->dtype) <= 8 &&
+         (!c->zero || vq_quant_even(c->zero));
+}
+
+// The product of two scales, which must be the same in all channels (observe
+// makes it so, up to rounding).
+static bool common_product(const vq_coded *x, const vq_coded *y, double *product) {
+  int64_t n = vq_type_count(x->scale->type);
+  if (n != vq_type_count(y->scale->type)) return false;
+  *product = vq_lower_scale(x) * vq_lower_scale(y);
+  for (int64_t i = 0; i < n; i++) {
+    double p = (double)vq_quant_at(x->scale, i) * (double)vq_quant_at(y->scale, i);
+    if (fabs(p - *product) > 1e-6 * *product) return false;
+  }
+  return true;
+}
+
 bool vq_lower_attention(vq_lowering *lo, vq_op *op) {
   const vq_attrs_attention *a = VQ_ATTRS(op, attention);
   vq_coded c[3];
+  double product;
   for (unsigned i = 0; i < 3; i++)
-    if (!vq_lower_scalar_code(vq_in(op, i), &c[i]) ||
-        vq_dtype_bits(c[i].q->type->dtype) > 8)
-      return false;
+    if (!operand_code(vq_in(op, i), &c[i])) return false;
+  if (!common_product(&c[0], &c[1], &product)) return false;
   vq_value *bias = vq_in_opt(op, 3);
   if (bias && !vq_const_of(bias)) return false;
   if (bias && !(bias = scaled_bias(lo, bias))) return vq_lower_replace(lo, op, NULL);
-  double scale = vq_lower_scale(&c[0]) * vq_lower_scale(&c[1]) *
-                 (double)a->scale * log2e;
+  double scale = product * (double)a->scale * log2e;
   vq_attrs_attention_int at = {.heads = a->heads, .scale = (float)scale,
                                .q_zero = (int64_t)vq_lower_zero(&c[0]),
                                .k_zero = (int64_t)vq_lower_zero(&c[1]),

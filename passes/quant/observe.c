@@ -5,28 +5,35 @@
 // not matter.
 //
 //   first sweep   smallest and largest value per channel
-//   second sweep  a histogram of BINS cells over each tensor's range, only for
-//                 quantizers with one scale
+//   second sweep  histograms over these ranges, per channel or per tensor
 //
-// One scale per tensor: of the ranges [quantile(1 - p), quantile(p)] the one
-// with the smallest squared error of the codes, by the histogram. Per channel
-// (roles norm and act): the channel's range. Ranges are widened by `margin`
-// first, because few samples do not show all there is. The residual stream is
-// never clipped.
+// range.h chooses a range by them; each is widened by `margin`, because few
+// samples do not show all there is. The residual stream is never clipped.
+//
+// Channels of norms, activation functions and attention's operands get a scale
+// each. In a score all channels are added up, so the products of q's and k's
+// scales are made equal: with ranges a_c and b_c,
+//
+//   s_c = sqrt(P a_c / b_c),  t_c = sqrt(P b_c / a_c),  P = max a_c b_c
+//
+// which fills the codes of the channel with the largest product and leaves no
+// channel of q coarse for the sake of another's. It is the equalization of
+// neighbouring layers (Nagel et al., ICCV 2019, equation 11) on attention.
 #include "quant/quantizer.h"
+#include "quant/range.h"
 #include "quant/tapped.h"
 
-#include <float.h>
 #include <math.h>
 
-enum { BINS = 2048 };
+enum { TENSOR_BINS = 2048, CHANNEL_BINS = 256 };
 
 typedef struct tap {
   vq_op *fq;
   int64_t n_channel;  // last dimension
-  float *lo, *hi;     // per channel
-  uint64_t *bin;      // NULL: no histogram wanted
-  float least, most;  // over all channels
+  int64_t n_scale;    // that or 1
+  float *lo, *hi;     // per scale
+  uint32_t *bin;      // n_bin per scale
+  int n_bin;          // 0: no histogram wanted
 } tap;
 
 typedef struct observer {
@@ -34,29 +41,36 @@ typedef struct observer {
   tap *tap;
   vq_op **fq;  // of the taps
   unsigned n_tap;
-  double margin;
+  double margin, norm_margin;
 } observer;
 
 static bool is_per_channel(const vq_op *fq) {
-  return vq_quant_is(fq, "norm") || vq_quant_is(fq, "act");
+  static const char *const role[] = {"norm", "act", "o", "q", "k", "v"};
+  for (size_t i = 0; i < VQ_COUNT(role); i++)
+    if (vq_quant_is(fq, role[i])) return true;
+  return false;
 }
 
 // ---- sweeps ----------------------------------------------------------------------
 
 static void note_extremes(tap *t, const float *x, int64_t count) {
-  for (int64_t i = 0; i < count; i += t->n_channel)
-    for (int64_t c = 0; c < t->n_channel; c++) {
-      t->lo[c] = x[i + c] < t->lo[c] ? x[i + c] : t->lo[c];
-      t->hi[c] = x[i + c] > t->hi[c] ? x[i + c] : t->hi[c];
-    }
+  for (int64_t i = 0; i < count; i++) {
+    int64_t c = t->n_scale == 1 ? 0 : i % t->n_scale;
+    t->lo[c] = x[i] < t->lo[c] ? x[i] : t->lo[c];
+    t->hi[c] = x[i] > t->hi[c] ? x[i] : t->hi[c];
+  }
 }
 
 static void note_counts(tap *t, const float *x, int64_t count) {
-  double scale = BINS / ((double)t->most - (double)t->least);
-  for (int64_t i = 0; i < count; i++) {
-    double at = ((double)x[i] - (double)t->least) * scale;
-    int64_t k = at > 0 ? (int64_t)at : 0;
-    t->bin[k < BINS ? k : BINS - 1]++;
+  for (int64_t c = 0; c < t->n_scale; c++) {
+    double lo = (double)t->lo[c], width = (double)t->hi[c] - lo;
+    double scale = width > 0 ? t->n_bin / width : 0;
+    uint32_t *bin = t->bin + c * t->n_bin;
+    for (int64_t i = c; i < count; i += t->n_scale) {
+      double at = ((double)x[i] - lo) * scale;
+      int k = at > 0 ? at < t->n_bin ? (int)at : t->n_bin - 1 : 0;
+      bin[k] += bin[k] < UINT32_MAX;
+    }
   }
 }
 
@@ -67,114 +81,73 @@ static void first_sweep(void *user, unsigned k, const float *x, int64_t count) {
 
 static void second_sweep(void *user, unsigned k, const float *x, int64_t count) {
   observer *o = user;
-  if (o->tap[k].bin) note_counts(&o->tap[k], x, count);
+  if (o->tap[k].n_bin) note_counts(&o->tap[k], x, count);
 }
 
-// Extremes over all channels, widened; histograms where a range is not empty.
+// Ranges of one scale hold 0; so do those of what is rarely negative.
 static void close_first_sweep(observer *o) {
   for (unsigned k = 0; k < o->n_tap; k++) {
     tap *t = &o->tap[k];
-    t->least = 0, t->most = 0;
-    for (int64_t c = 0; c < t->n_channel; c++) {
-      t->least = t->lo[c] < t->least ? t->lo[c] : t->least;
-      t->most = t->hi[c] > t->most ? t->hi[c] : t->most;
+    for (int64_t c = 0; c < t->n_scale && !vq_quant_is(t->fq, "norm"); c++) {
+      t->lo[c] = t->lo[c] < 0 ? t->lo[c] : 0;
+      t->hi[c] = t->hi[c] > 0 ? t->hi[c] : 0;
     }
-    bool single = !is_per_channel(t->fq) && !vq_quant_is(t->fq, "residual");
-    if (single && t->most > t->least)
-      t->bin = VQ_NEW_N(o->pc->temp, uint64_t, BINS);
+    if (vq_quant_is(t->fq, "residual")) continue;
+    t->n_bin = t->n_scale == 1 ? TENSOR_BINS : CHANNEL_BINS;
+    size_t n = (size_t)(t->n_scale * t->n_bin);
+    t->bin = VQ_NEW_N(o->pc->temp, uint32_t, n);
+    memset(t->bin, 0, n * sizeof *t->bin);
   }
 }
 
 // ---- from statistics to scales -----------------------------------------------------
 
-typedef struct code {
-  double lo, hi;
-  bool symmetric;
-  float zero;  // of a symmetric one
-} code;
-
-// Scale and zero point of the range [a, b].
-static void affine(const code *q, double a, double b, float *scale, float *zero) {
-  if (q->symmetric) {
-    double most = fabs(a) > fabs(b) ? fabs(a) : fabs(b);
-    *scale = (float)fmax(most / (q->hi - (double)q->zero), (double)FLT_EPSILON);
-    *zero = q->zero;
-    return;
-  }
-  *scale = (float)fmax((b - a) / (q->hi - q->lo), (double)FLT_EPSILON);
-  *zero = (float)(nearbyint(-a / (double)*scale) + q->lo);
-}
-
-// Squared error of the histogram's values under a quantizer.
-static double code_error(const tap *t, const code *q, float scale, float zero) {
-  double width = ((double)t->most - (double)t->least) / BINS, sum = 0;
-  for (int k = 0; k < BINS; k++) {
-    if (!t->bin[k]) continue;
-    double x = (double)t->least + (k + 0.5) * width;
-    double c = nearbyint(x / (double)scale) + (double)zero;
-    c = c < q->lo ? q->lo : c > q->hi ? q->hi : c;
-    double d = (c - (double)zero) * (double)scale - x;
-    sum += (double)t->bin[k] * d * d;
-  }
-  return sum;
-}
-
-// The value below which a share `p` of the histogram lies, by cell edges.
-static double quantile(const tap *t, double p, bool upper) {
-  uint64_t total = 0, seen = 0;
-  for (int k = 0; k < BINS; k++) total += t->bin[k];
-  double width = ((double)t->most - (double)t->least) / BINS;
-  double want = p * (double)total;
-  for (int k = 0; k < BINS; k++) {
-    seen += t->bin[k];
-    if ((double)seen >= want)
-      return (double)t->least + (upper ? k + 1 : k) * width;
-  }
-  return (double)t->most;
-}
-
-static void choose_single(const tap *t, const code *q, double margin,
-                          float *scale, float *zero) {
-  static const double share[] = {1, 0.999999, 0.99999, 0.9999, 0.9995, 0.999, 0.995, 0.99};
-  double best = (double)INFINITY;
-  affine(q, (double)t->least * margin, (double)t->most * margin, scale, zero);
-  if (!t->bin) return;
-  for (size_t i = 0; i < VQ_COUNT(share); i++) {
-    double a = fmin(quantile(t, 1 - share[i], false), 0) * margin;
-    double b = fmax(quantile(t, share[i], true), 0) * margin;
-    if (share[i] == 1) a = (double)t->least * margin, b = (double)t->most * margin;
-    float s, z;
-    affine(q, a, b, &s, &z);
-    double error = code_error(t, q, s, z);
-    if (error < best) best = error, *scale = s, *zero = z;
-  }
-}
-
-// A channel's range widened around its middle.
-static void choose_channels(const tap *t, const code *q, double margin,
-                            float *scale, float *zero) {
-  for (int64_t c = 0; c < t->n_channel; c++) {
-    double mid = ((double)t->lo[c] + (double)t->hi[c]) / 2;
-    double half = ((double)t->hi[c] - (double)t->lo[c]) / 2 * margin;
-    affine(q, mid - half, mid + half, &scale[c], &zero[c]);
-  }
-}
-
 static void set_scale(observer *o, const tap *t) {
   const vq_attrs_fake_quant *a = VQ_ATTRS(t->fq, fake_quant);
-  bool residual = vq_quant_is(t->fq, "residual");
-  code q = {.lo = (double)a->lo, .hi = (double)a->hi,
-            .symmetric = residual || vq_quant_is(t->fq, "k") ||
-                         vq_quant_is(t->fq, "v")};
-  q.zero = q.symmetric && !residual ? 128 : 0;
-  int64_t n = is_per_channel(t->fq) ? t->n_channel : 1;
-  float *scale = VQ_NEW_N(o->pc->temp, float, (size_t)n);
-  float *zero = VQ_NEW_N(o->pc->temp, float, (size_t)n);
-  if (is_per_channel(t->fq))
-    choose_channels(t, &q, o->margin, scale, zero);
-  else
-    choose_single(t, &q, o->margin, scale, zero);
-  vq_quant_set(t->fq, n, scale, zero);
+  bool around = vq_quant_is(t->fq, "q") || vq_quant_is(t->fq, "k") ||
+                vq_quant_is(t->fq, "v");
+  vq_levels q = {.lo = (double)a->lo, .hi = (double)a->hi,
+               .symmetric = around || a->lo < 0,
+               .zero = around ? 128 : 0};
+  double margin = vq_quant_is(t->fq, "norm") ? o->norm_margin : o->margin;
+  float *scale = VQ_NEW_N(o->pc->temp, float, (size_t)t->n_scale);
+  float *zero = VQ_NEW_N(o->pc->temp, float, (size_t)t->n_scale);
+  for (int64_t c = 0; c < t->n_scale; c++) {
+    vq_histogram h = {.least = (double)t->lo[c], .most = (double)t->hi[c],
+                      .bin = t->bin + c * t->n_bin, .n = t->n_bin};
+    vq_range_fit(&q, &h, margin, &scale[c], &zero[c]);
+  }
+  vq_quant_set(t->fq, t->n_scale, scale, zero);
+}
+
+// The quantizer of operand `i`, whose scales are still those of its channels.
+static vq_op *open_operand(const vq_op *attention, unsigned i) {
+  vq_op *fq = vq_quant_def(vq_in(attention, i), VQ_OP_fake_quant);
+  return fq && vq_has_one_use(fq->out) ? fq : NULL;
+}
+
+// Makes the products of q's and k's scales equal in all channels.
+static void equalize(vq_op *attention, vq_pass_ctx *pc) {
+  vq_op *fq[] = {open_operand(attention, 0), open_operand(attention, 1)};
+  if (!fq[0] || !fq[1]) {
+    if (fq[0]) vq_quant_merge_channels(fq[0]);
+    if (fq[1]) vq_quant_merge_channels(fq[1]);
+    return;
+  }
+  vq_value *s[] = {vq_in(fq[0], VQ_FQ_SCALE), vq_in(fq[1], VQ_FQ_SCALE)};
+  int64_t n = vq_type_count(s[0]->type);  // heads * width, as k's
+  double most = 0;
+  for (int64_t c = 0; c < n; c++)
+    most = fmax(most, (double)vq_quant_at(s[0], c) * (double)vq_quant_at(s[1], c));
+  float *zero = VQ_NEW_N(pc->temp, float, (size_t)n);
+  float *to = VQ_NEW_N(pc->temp, float, (size_t)n);
+  for (int64_t c = 0; c < n; c++) zero[c] = 128;
+  for (unsigned i = 0; i < 2; i++) {
+    for (int64_t c = 0; c < n; c++)
+      to[c] = (float)sqrt(most * (double)vq_quant_at(s[i], c) /
+                          (double)vq_quant_at(s[1 - i], c));
+    vq_quant_set(fq[i], n, to, zero);
+  }
 }
 
 // ---- the pass ----------------------------------------------------------------------
@@ -195,9 +168,10 @@ static void find_taps(observer *o, vq_func *f) {
     tap *t = &o->tap[k];
     const vq_type *type = vq_in(t->fq, VQ_FQ_X)->type;
     t->n_channel = type->rank ? type->dim[type->rank - 1] : 1;
-    t->lo = VQ_NEW_N(o->pc->temp, float, (size_t)t->n_channel);
-    t->hi = VQ_NEW_N(o->pc->temp, float, (size_t)t->n_channel);
-    for (int64_t c = 0; c < t->n_channel; c++) t->lo[c] = INFINITY, t->hi[c] = -INFINITY;
+    t->n_scale = is_per_channel(t->fq) ? t->n_channel : 1;
+    t->lo = VQ_NEW_N(o->pc->temp, float, (size_t)t->n_scale);
+    t->hi = VQ_NEW_N(o->pc->temp, float, (size_t)t->n_scale);
+    for (int64_t c = 0; c < t->n_scale; c++) t->lo[c] = INFINITY, t->hi[c] = -INFINITY;
   }
 }
 
@@ -209,7 +183,8 @@ static vq_status sweeps(observer *o, vq_tapped *t) {
 
 vq_status vq_pass_observe(vq_module *m, vq_pass_ctx *pc) {
   vq_func *f = vq_quant_main(m);
-  observer o = {.pc = pc, .margin = VQ_OPTS(pc, vq_pass_observe)->margin};
+  const vq_pass_observe_opts *opts = VQ_OPTS(pc, vq_pass_observe);
+  observer o = {.pc = pc, .margin = opts->margin, .norm_margin = opts->norm_margin};
   vq_tapped t;
   if (!f) return VQ_OK;
   find_taps(&o, f);
@@ -220,6 +195,8 @@ vq_status vq_pass_observe(vq_module *m, vq_pass_ctx *pc) {
   vq_tapped_close(&t);
   if (st) return VQ_ERR;
   for (unsigned k = 0; k < o.n_tap; k++) set_scale(&o, &o.tap[k]);
+  vq_each_op(f, op)
+    if (op->code == VQ_OP_attention) equalize(op, pc);
   vq_stat(pc, "ranges observed", o.n_tap);
   vq_stat(pc, "samples", pc->exec->samples->n);
   return VQ_OK;

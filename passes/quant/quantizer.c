@@ -54,6 +54,13 @@ float vq_quant_at(vq_value *c, int64_t i) {
   return (float)vq_const_f64(vq_const_of(c), vq_type_count(c->type) == 1 ? 0 : i);
 }
 
+bool vq_quant_even(vq_value *c) {
+  if (!vq_const_of(c)) return false;
+  for (int64_t i = 1; i < vq_type_count(c->type); i++)
+    if (vq_quant_at(c, i) != vq_quant_at(c, 0)) return false;
+  return true;
+}
+
 float *vq_quant_floats(vq_pass_ctx *pc, vq_value *c) {
   vq_const *k = vq_const_of(c);
   const void *from = k ? vq_const_bytes(k) : NULL;

@@ -10,8 +10,9 @@
 //              reparam-layernorm makes it one
 //   act        output of an activation function, one scale per channel until
 //              split-outliers makes it one
+//   o          output of attention, as act
 //   linear     any other input of a linear or patch_embed
-//   q, k, v    operands of attention; k and v symmetric around 128
+//   q, k, v    operands of attention, symmetric around 128, one scale per channel
 //   residual   i16 symmetric, what layer_norm and reduce_mean read
 #ifndef VQ_PASSES_QUANT_H
 #define VQ_PASSES_QUANT_H
@@ -54,6 +55,9 @@ vq_value *vq_quant_const(vq_module *m, vq_str base, const char *suffix,
 
 // Element `i` of a scale or zero operand that has one or `n` elements.
 float vq_quant_at(vq_value *c, int64_t i);
+
+// Whether `c` is a constant whose elements are all the same.
+bool vq_quant_even(vq_value *c);
 
 // The elements of a constant of f32 in the pass's temporary memory; NULL after
 // a diagnostic when its data is missing.

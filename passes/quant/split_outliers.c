@@ -1,5 +1,6 @@
 // split-outliers: channels far beyond the rest of their tensor are computed
-// several times, so that one scale per tensor fits all.
+// several times, and other differences between channels made smaller, so that one
+// scale per tensor fits all.
 //
 // A single channel of one post-GELU tensor of a real ViT reaches 35 times the
 // range of all others; with it in the range of an 8-bit code the others have
@@ -13,6 +14,14 @@
 // columns, and the quantizer one factor 1/m and one offset per channel; no
 // kernel knows of it. The cost is m - 1 columns.
 //
+// Before that, smaller differences are halved for free: with the range w_c of a
+// channel and the median range w, r_c = (w_c / w)^balance, codes are those of
+// x / r_c and the columns of the next weight are multiplied by r_c (SmoothQuant,
+// ICML 2023, equation 4, where it is the activations that the migration spares).
+// All of the difference (balance 1) would ruin the weights, whose rows have one
+// scale each. Outputs of attention, which cannot be computed several times, are
+// treated that way alone.
+//
 // A channel is an outlier when its range is more than `limit` times the median
 // range of its tensor. Splitting stops at `max-share` of the channels; beyond
 // that the range is clipped to what fits.
@@ -21,10 +30,13 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { TILE = 16 };
+
 typedef struct split {
   int64_t n, n_new;  // channels before and after
   int64_t *source;   // of each new channel
   int64_t *m, *index;  // copies of it, and which this is
+  double *ratio;       // scale of its codes over the tensor's
   double least, most;  // range of all channels, each divided by its m
 } split;
 
@@ -44,8 +56,21 @@ static void ranges(const vq_op *fq, int64_t n, double *least, double *most) {
   }
 }
 
+// Kernels compute tiles of TILE columns, so a last one that is begun may as well
+// be full: the rest goes to the copied channel with the widest codes.
+static void fill_tile(split *p, int64_t *m, const double *least, const double *most) {
+  while (p->n_new > p->n && p->n_new % TILE != p->n % TILE) {
+    int64_t at = -1;
+    for (int64_t c = 0; c < p->n; c++)
+      if (m[c] > 1 && (at < 0 || (most[c] - least[c]) / (double)m[c] >
+                                     (most[at] - least[at]) / (double)m[at]))
+        at = c;
+    m[at]++, p->n_new++;
+  }
+}
+
 static split plan(const vq_op *fq, double limit, double max_share,
-                  vq_pass_ctx *pc) {
+                  double balance, vq_pass_ctx *pc) {
   split p = {.n = vq_type_count(vq_in(fq, VQ_FQ_SCALE)->type)};
   size_t n = (size_t)p.n;
   double *least = VQ_NEW_N(pc->temp, double, n), *most = VQ_NEW_N(pc->temp, double, n);
@@ -53,6 +78,14 @@ static split plan(const vq_op *fq, double limit, double max_share,
   int64_t *m = VQ_NEW_N(pc->temp, int64_t, n);
   ranges(fq, p.n, least, most);
   for (size_t c = 0; c < n; c++) width[c] = most[c] - least[c];
+  qsort(width, n, sizeof *width, by_value);
+  double median = width[n / 2];
+  double *ratio = VQ_NEW_N(pc->temp, double, n);
+  for (size_t c = 0; c < n; c++) {
+    ratio[c] = median > 0 ? fmax(pow((most[c] - least[c]) / median, balance), 0.125) : 1;
+    least[c] /= ratio[c], most[c] /= ratio[c];
+    width[c] = most[c] - least[c];
+  }
   qsort(width, n, sizeof *width, by_value);
   double fits = limit * width[n / 2];
   int64_t room = (int64_t)(max_share * (double)p.n);
@@ -72,13 +105,15 @@ static split plan(const vq_op *fq, double limit, double max_share,
     }
     p.n_new += m[c];
   }
+  fill_tile(&p, m, least, most);
   p.source = VQ_NEW_N(pc->temp, int64_t, (size_t)p.n_new);
   p.m = VQ_NEW_N(pc->temp, int64_t, (size_t)p.n_new);
   p.index = VQ_NEW_N(pc->temp, int64_t, (size_t)p.n_new);
+  p.ratio = VQ_NEW_N(pc->temp, double, (size_t)p.n_new);
   int64_t at = 0;
   for (int64_t c = 0; c < p.n; c++)
     for (int64_t i = 0; i < m[c]; i++, at++)
-      p.source[at] = c, p.m[at] = m[c], p.index[at] = i;
+      p.source[at] = c, p.m[at] = m[c], p.index[at] = i, p.ratio[at] = ratio[c];
   return p;
 }
 
@@ -115,7 +150,7 @@ static vq_value *spread(vq_builder *b, const vq_op *linear, const split *p,
   float *to = VQ_NEW_N(pc->temp, float, (size_t)(rows * cols));
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < cols; c++)
-      to[r * cols + c] = columns ? w[r * d[1] + p->source[c]]
+      to[r * cols + c] = columns ? (float)((double)w[r * d[1] + p->source[c]] * p->ratio[c])
                                  : w[p->source[r] * d[1] + c];
   return new_weight(b, wq, rows, cols, to);
 }
@@ -136,7 +171,7 @@ static vq_value *wider_act(vq_op *act, const split *p, vq_pass_ctx *pc) {
   return y ? vq_build1(&b, act->code, &y, 1, act->attrs, VQ_LIT("")) : NULL;
 }
 
-// x / m, and the offset that makes rounding to nearest the floor of the
+// x / (m r), and the offset that makes rounding to nearest the floor of the
 // identity above: floor(v + i/m + 1/(2m)) = rne(v + i/m + 1/(2m) - 1/2).
 static vq_value *scaled(vq_builder *b, vq_value *x, const split *p, float scale,
                         vq_pass_ctx *pc) {
@@ -145,7 +180,7 @@ static vq_value *scaled(vq_builder *b, vq_value *x, const split *p, float scale,
   float *offset = VQ_NEW_N(pc->temp, float, (size_t)p->n_new);
   for (int64_t i = 0; i < p->n_new; i++) {
     double copies = (double)p->m[i];
-    factor[i] = (float)(1 / copies);
+    factor[i] = (float)(1 / (copies * p->ratio[i]));
     offset[i] = (float)((double)scale *
                         (((double)p->index[i] + 0.5) / copies - 0.5));
   }
@@ -153,62 +188,75 @@ static vq_value *scaled(vq_builder *b, vq_value *x, const split *p, float scale,
                       vq_quant_const(m, VQ_LIT("split"), "factor", VQ_f32, 1,
                                      &p->n_new, factor),
                       VQ_LIT(""));
+  if (p->n_new == p->n) return x;
   return vq_build_binary(b, VQ_OP_add, x,
                          vq_quant_const(m, VQ_LIT("split"), "offset", VQ_f32, 1,
                                         &p->n_new, offset),
                          VQ_LIT(""));
 }
 
-static vq_status rewrite(vq_op *fq, const split *p, float scale, float zero,
-                         vq_pass_ctx *pc) {
-  vq_op *act = vq_in(fq, VQ_FQ_X)->def, *fc2 = fq->out->uses->user;
-  vq_op *fc1 = vq_in(act, 0)->def;
+static void drop(vq_op *op) {
+  if (!op->out->uses) vq_erase_op(op);
+}
+
+static vq_status rewrite(vq_op *fq, const split *p, vq_pass_ctx *pc) {
+  const vq_attrs_fake_quant *a = VQ_ATTRS(fq, fake_quant);
+  vq_op *def = vq_in(fq, VQ_FQ_X)->def, *linear = fq->out->uses->user;
+  vq_op *before = p->n_new > p->n ? vq_in(def, 0)->def : NULL;
+  vq_op *weight = open_weight(linear), *weight1 = before ? open_weight(before) : NULL;
   vq_module *m = fq->func->module;
-  vq_value *x = wider_act(act, p, pc);
+  float scale = (float)((p->most - p->least) / (double)(a->hi - a->lo));
+  float zero = (float)(nearbyint(-p->least / (double)scale) + (double)a->lo);
+  vq_value *x = before ? wider_act(def, p, pc) : def->out;
   if (!x) return VQ_ERR;
   vq_builder b = {fq->func, fq, fq->loc, pc->diag};
   x = scaled(&b, x, p, scale, pc);
-  vq_value *in[] = {x, vq_quant_const(m, act->out->name, "scale", VQ_f32, 0, NULL, &scale),
-                    vq_quant_const(m, act->out->name, "zero", VQ_f32, 0, NULL, &zero)};
+  vq_value *in[] = {x, vq_quant_const(m, def->out->name, "scale", VQ_f32, 0, NULL, &scale),
+                    vq_quant_const(m, def->out->name, "zero", VQ_f32, 0, NULL, &zero)};
   vq_value *q = x ? vq_build1(&b, VQ_OP_fake_quant, in, 3, fq->attrs, VQ_LIT("")) : NULL;
-  vq_builder at = {fc2->func, fc2, fc2->loc, pc->diag};
-  vq_value *w = q ? spread(&at, fc2, p, true, pc) : NULL;
-  if (!w || !vq_quant_relinear(pc, fc2, q, w, vq_in_opt(fc2, 2))) return VQ_ERR;
+  vq_builder at = {linear->func, linear, linear->loc, pc->diag};
+  vq_value *w = q ? spread(&at, linear, p, true, pc) : NULL;
+  if (!w || !vq_quant_relinear(pc, linear, q, w, vq_in_opt(linear, 2))) return VQ_ERR;
   vq_erase_op(fq);
-  vq_erase_op(act);
-  vq_erase_op(fc1);
+  drop(weight);
+  if (!before) return VQ_OK;
+  vq_erase_op(def);
+  vq_erase_op(before);
+  drop(weight1);
   return VQ_OK;
+}
+
+// One linear reads the codes, so that channels can have weights of their own.
+static bool is_balanceable(const vq_op *fq) {
+  return vq_in(fq, VQ_FQ_X)->kind == VQ_VALUE_RESULT && vq_has_one_use(fq->out) &&
+         fq->out->uses->idx == 0 && open_weight(fq->out->uses->user);
 }
 
 // linear -> act -> quantizer -> linear, each read by the next alone.
 static bool is_splittable(const vq_op *fq) {
   const vq_value *x = vq_in(fq, VQ_FQ_X);
-  if (x->kind != VQ_VALUE_RESULT || !vq_has_one_use(x) || !vq_has_one_use(fq->out))
-    return false;
-  const vq_op *act = x->def, *fc2 = fq->out->uses->user;
-  if (act->n_in != 1 || vq_in(act, 0)->kind != VQ_VALUE_RESULT ||
-      !vq_has_one_use(vq_in(act, 0)) || fq->out->uses->idx != 0)
-    return false;
-  return open_weight(vq_in(act, 0)->def) && open_weight(fc2);
+  if (!is_balanceable(fq) || !vq_quant_is(fq, "act") || !vq_has_one_use(x)) return false;
+  const vq_op *act = x->def;
+  return act->n_in == 1 && vq_in(act, 0)->kind == VQ_VALUE_RESULT &&
+         vq_has_one_use(vq_in(act, 0)) && open_weight(vq_in(act, 0)->def);
 }
 
 static vq_status handle(vq_op *fq, vq_pass_ctx *pc) {
   const vq_pass_split_outliers_opts *o = VQ_OPTS(pc, vq_pass_split_outliers);
-  const vq_attrs_fake_quant *a = VQ_ATTRS(fq, fake_quant);
-  bool able = is_splittable(fq);
-  split p = plan(fq, o->limit, able ? o->max_share : 0, pc);
-  if (!able || p.n_new == p.n) {
+  bool able = is_balanceable(fq);
+  bool may_split = is_splittable(fq);
+  split p = plan(fq, may_split ? o->limit : INFINITY, may_split ? o->max_share : 0,
+                 able ? o->balance : 0, pc);
+  if (!able || (p.n_new == p.n && o->balance <= 0) || p.most <= p.least) {
     vq_quant_merge_channels(fq);
     return VQ_OK;
   }
-  float scale = (float)((p.most - p.least) / (double)(a->hi - a->lo));
-  float zero = (float)(nearbyint(-p.least / (double)scale) + (double)a->lo);
   vq_stat(pc, "channels added for outliers", p.n_new - p.n);
-  return rewrite(fq, &p, scale, zero, pc);
+  return rewrite(fq, &p, pc);
 }
 
 static bool is_open_act(const vq_op *op) {
-  return vq_quant_is(op, "act") && vq_quant_known(op) &&
+  return (vq_quant_is(op, "act") || vq_quant_is(op, "o")) && vq_quant_known(op) &&
          vq_type_count(vq_in(op, VQ_FQ_SCALE)->type) > 1;
 }
 
