@@ -114,7 +114,8 @@ static void set_scale(observer *o, const tap *t) {
   float *zero = VQ_NEW_N(o->pc->temp, float, (size_t)t->n_scale);
   for (int64_t c = 0; c < t->n_scale; c++) {
     vq_histogram h = {.least = (double)t->lo[c], .most = (double)t->hi[c],
-                      .bin = t->bin + c * t->n_bin, .n = t->n_bin};
+                      .bin = t->n_bin ? t->bin + c * t->n_bin : NULL,
+                      .n = t->n_bin};
     vq_range_fit(&q, &h, margin, &scale[c], &zero[c]);
   }
   vq_quant_set(t->fq, t->n_scale, scale, zero);
