@@ -188,6 +188,7 @@ END_TEST
 int main(void) {
   Suite *s = suite_create("gram");
   TCase *t = tcase_create("gram");
+  tcase_set_timeout(t, 0);  // sanitizers are slow; ctest has a limit
   tcase_add_test(t, test_two_by_two);
   tcase_add_test(t, test_sums_are_exact);
   tcase_add_loop_test(t, test_factor, 0, 8);

@@ -461,6 +461,7 @@ END_TEST
 int main(void) {
   Suite *s = suite_create("quant");
   TCase *t = tcase_create("passes");
+  tcase_set_timeout(t, 0);  // sanitizers are slow; ctest has a limit
   tcase_add_test(t, test_simulated_is_near_float);
   tcase_add_test(t, test_reparam_changes_nothing);
   tcase_add_test(t, test_split_outliers);

@@ -172,6 +172,7 @@ END_TEST
 int main(void) {
   Suite *s = suite_create("quant_moves");
   TCase *t = tcase_create("all");
+  tcase_set_timeout(t, 0);  // sanitizers are slow; ctest has a limit
   suite_add_tcase(s, t);
   tcase_add_test(t, test_windows_of_codes);
   tcase_add_test(t, test_sums_of_sums);
