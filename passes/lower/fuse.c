@@ -184,9 +184,11 @@ static void name_anchor(vq_strbuf *s, const vq_op *op) {
       long long heads = op->code == VQ_OP_attention
                             ? VQ_ATTRS(op, attention)->heads
                             : VQ_ATTRS(op, attention_int)->heads;
-      vq_strbuf_printf(s, "attention%s_b%lldh%lldn%lldd%lld%s",
-                       name_codes(op), (long long)t->dim[0], heads, (long long)t->dim[1],
-                       cols / heads, op->n_in > 3 ? "_bias" : "");
+      long long n = t->dim[1], m = vq_in(op, 1)->type->dim[1];
+      vq_strbuf_printf(s, "attention%s_b%lldh%lldn%lld", name_codes(op),
+                       (long long)t->dim[0], heads, n);
+      if (m != n) vq_strbuf_printf(s, "m%lld", m);
+      vq_strbuf_printf(s, "d%lld%s", cols / heads, op->n_in > 3 ? "_bias" : "");
       break;
     }
     default:

@@ -129,24 +129,31 @@ bool vq_lower_quantize_const(vq_lowering *lo, vq_op *op) {
       lo, op, &vq_const_new(lo->m, vq_in(op, 0)->name, t, out.data)->value);
 }
 
-// The part of the last dimension that a slice takes; false if it cuts elsewhere.
+// The part of the last dimension that a slice takes, of all rows or of some.
 static bool last_part(const vq_op *slice, int64_t *begin, int64_t *size) {
   const vq_attrs_slice *s = VQ_ATTRS(slice, slice);
   const vq_type *x = vq_in(slice, 0)->type;
   if (x->rank < 1) return false;
   for (unsigned k = 0; k < s->step.n; k++)
     if (s->step.p[k] != 1) return false;
-  for (unsigned k = 0; k + 1 < x->rank; k++)
-    if (s->begin.p[k] != 0 || s->size.p[k] != x->dim[k]) return false;
   *begin = s->begin.p[x->rank - 1], *size = s->size.p[x->rank - 1];
   return true;
 }
 
 typedef struct parts {
-  float *mult;
+  float *mult;  // 0: not known
   int16_t *zero;
   int64_t covered;
 } parts;
+
+// False when the channel has another factor already, of other rows.
+static bool note_part(parts *p, int64_t c, float mult, int16_t zero) {
+  if (mult == 0 || (p->mult[c] != 0 && (p->mult[c] != mult || p->zero[c] != zero)))
+    return false;
+  p->covered += p->mult[c] == 0;
+  p->mult[c] = mult, p->zero[c] = zero;
+  return true;
+}
 
 // True when every reader of `x` is a slice of its last dimension whose only
 // reader is a quantize like `like`; notes their factors channel by channel.
@@ -164,11 +171,10 @@ static bool read_parts(const vq_value *x, const vq_op *like, parts *p) {
       return false;
     const vq_attrs_quantize *b = VQ_ATTRS(q, quantize);
     if (!vq_str_eq(a->to, b->to) || a->lo != b->lo || a->hi != b->hi) return false;
-    for (int64_t c = begin; c < begin + size; c++) {
-      p->mult[c] = vq_quant_at(vq_in(q, 1), c - begin);
-      p->zero[c] = q->n_in > 2 ? (int16_t)vq_quant_at(vq_in(q, 2), c - begin) : 0;
-    }
-    p->covered += size;
+    for (int64_t c = 0; c < size; c++)
+      if (!note_part(p, begin + c, vq_quant_at(vq_in(q, 1), c),
+                     q->n_in > 2 ? (int16_t)vq_quant_at(vq_in(q, 2), c) : 0))
+        return false;
   }
   return true;
 }
