@@ -32,7 +32,8 @@ static void add_gemm(text *t, int m, int n, int k, bool bias, int epilogue) {
   result(t, y);
 }
 
-// 0 qkv packed in one tensor: n == m, d == e. `batch_b` 0: no bias.
+// `packed`: q (the last n of m rows), k and v in one tensor, d == e. `batch_b` 0: no
+// bias.
 static void add_attention(text *t, int batch, int heads, int n, int m, int d,
                           int e, bool packed, int batch_b) {
   unsigned c = t->n_case, q = 0, k = 0, v = 0;
@@ -41,12 +42,13 @@ static void add_attention(text *t, int batch, int heads, int n, int m, int d,
                        shape("%dx%dx%d, f32", batch, m, heads * e)};
   vq_strbuf s = {0};
   if (packed) {
-    unsigned x = arg(t, shape("%dx%dx%d, f32", batch, n, 3 * heads * d));
+    unsigned x = arg(t, shape("%dx%dx%d, f32", batch, m, 3 * heads * d));
     for (int i = 0; i < 3; i++)
       vq_strbuf_printf(&t->body,
-                       "  %%s%u.%d = slice %%a%u {begin = [0, 0, %d], size ="
+                       "  %%s%u.%d = slice %%a%u {begin = [0, %d, %d], size ="
                        " [%d, %d, %d]} : tensor<%s>\n",
-                       c, i, x, i * heads * d, batch, n, heads * d, in[0]);
+                       c, i, x, i ? 0 : m - n, i * heads * d, batch, i ? m : n,
+                       heads * d, in[i]);
     vq_strbuf_printf(&s, "%%s%u.0, %%s%u.1, %%s%u.2", c, c, c);
   } else {
     q = arg(t, in[0]), k = arg(t, in[1]), v = arg(t, in[2]);
@@ -156,6 +158,8 @@ START_TEST(attention) {
   add_attention(&t, 1, 2, 67, 67, 7, 7, true, 1);
   add_attention(&t, 2, 1, 3, 33, 5, 31, false, 2);
   add_attention(&t, 1, 3, 31, 14, 16, 17, false, 0);
+  add_attention(&t, 2, 3, 1, 50, 8, 8, true, 2);
+  add_attention(&t, 1, 1, 2, 33, 13, 13, true, 0);
   check_cases(&t);
 }
 END_TEST

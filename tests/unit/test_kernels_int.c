@@ -139,7 +139,8 @@ static void add_table_gemm(text *t, int groups, int rows, int pieces, int piece,
   add_epilogue(t, REQUANTIZE, dims, 37, 40 * sqrt(k) * 128);
 }
 
-// q, k and v of type `t`, packed in one tensor (then n == m and d == e) or not;
+// q, k and v of type `t`, packed in one tensor (then q is the last n of m rows, and
+// d == e) or not;
 // `batch_b` 0: no bias; `zero` of k and v.
 static void add_attention(text *t, const char *type, int zero, int batch, int heads, int n,
                           int m, int d, int e, bool packed, int batch_b) {
@@ -149,12 +150,13 @@ static void add_attention(text *t, const char *type, int zero, int batch, int he
                        shape("%dx%dx%d, %s", batch, m, heads * e, type)};
   vq_strbuf s = {0};
   if (packed) {
-    unsigned x = arg(t, shape("%dx%dx%d, %s", batch, n, 3 * heads * d, type));
+    unsigned x = arg(t, shape("%dx%dx%d, %s", batch, m, 3 * heads * d, type));
     for (int i = 0; i < 3; i++)
       vq_strbuf_printf(&t->body,
-                       "  %%s%u.%d = slice %%a%u {begin = [0, 0, %d], size ="
+                       "  %%s%u.%d = slice %%a%u {begin = [0, %d, %d], size ="
                        " [%d, %d, %d]} : tensor<%s>\n",
-                       c, i, x, i * heads * d, batch, n, heads * d, in[0]);
+                       c, i, x, i ? 0 : m - n, i * heads * d, batch, i ? m : n,
+                       heads * d, in[i]);
     vq_strbuf_printf(&s, "%%s%u.0, %%s%u.1, %%s%u.2", c, c, c);
   } else {
     for (int i = 0; i < 3; i++)
@@ -225,6 +227,8 @@ START_TEST(attention) {
     add_attention(&t, type, zero, 1, 2, 15, 50, 36, 40, false, 0);
     add_attention(&t, type, zero, 1, 1, 65, 67, 64, 64, false, 0);
     add_attention(&t, type, zero, 1, 2, 197, 33, 32, 33, false, 1);
+    add_attention(&t, type, zero, 2, 3, 1, 50, 8, 8, true, 2);
+    add_attention(&t, type, zero, 1, 1, 2, 33, 20, 20, true, 0);
   }
   check_cases(&t);
 }

@@ -150,6 +150,58 @@ START_TEST(test_windows_of_codes) {
 }
 END_TEST
 
+// The first of three tokens, as a classifier reads it.
+static const char token[] =
+    "vq 1\nmodule \"t\"\n"
+    "const @wqkv : tensor<72x24, f32> = random<seed = 3, std = 0.3>\n"
+    "const @wo : tensor<24x24, f32> = random<seed = 5, std = 0.3>\n"
+    "const @wh : tensor<7x24, f32> = random<seed = 9, std = 0.5>\n"
+    "const @first : tensor<1, i32> = dense<[0]>\n"
+    "func @main(%x: tensor<1x3x24, f32>) -> (y: tensor<1x7, f32>) {\n"
+    "  %r0 = add %x, %x : tensor<1x3x24, f32>\n"
+    "  %n = layer_norm %r0 : tensor<1x3x24, f32>\n"
+    "  %qkv = linear %n, @wqkv : tensor<1x3x72, f32>\n"
+    "  %q = slice %qkv {begin = [0, 0, 0], size = [1, 3, 24]} : tensor<1x3x24, f32>\n"
+    "  %k = slice %qkv {begin = [0, 0, 24], size = [1, 3, 24]} : tensor<1x3x24, f32>\n"
+    "  %v = slice %qkv {begin = [0, 0, 48], size = [1, 3, 24]} : tensor<1x3x24, f32>\n"
+    "  %a = attention %q, %k, %v {heads = 2, scale = 0.5} : tensor<1x3x24, f32>\n"
+    "  %o = linear %a, @wo : tensor<1x3x24, f32>\n"
+    "  %r1 = add %r0, %o : tensor<1x3x24, f32>\n"
+    "  %c = gather_rows %r1, @first : tensor<1x24, f32>\n"
+    "  %l = layer_norm %c : tensor<1x24, f32>\n"
+    "  %y = linear %l, @wh : tensor<1x7, f32>\n"
+    "  return %y\n}\n";
+
+// drop-rows behind calibration: the same bits, of one query, and q, k and v become
+// codes in one quantize still.
+START_TEST(test_rows_of_codes) {
+  static const char calibrate[] =
+      "insert-quantizers,observe,split-outliers,reparam-layernorm,round-weights";
+  static const char lower[] = "freeze-quant,lower-int,cse,dce";
+  world all, one;
+  float want[8][N_OUT], y[8][N_OUT];
+  begin(&all, token);
+  begin(&one, token);
+  run(&all, calibrate);
+  run(&all, lower);
+  run(&one, calibrate);
+  run(&one, "drop-rows");
+  run(&one, lower);
+  outputs(&all, want);
+  outputs(&one, y);
+  ck_assert_mem_eq(y, want, sizeof y);
+  const vq_op *attention = only(&one, VQ_OP_attention_int);
+  ck_assert_int_eq(attention->out->type->dim[1], 1);
+  for (unsigned i = 0; i < 3; i++) {
+    const vq_op *slice = vq_in(attention, i)->def;
+    ck_assert_int_eq(slice->code, VQ_OP_slice);
+    ck_assert_ptr_eq(vq_in(slice, 0), vq_in(vq_in(attention, 0)->def, 0));
+  }
+  end(&all);
+  end(&one);
+}
+END_TEST
+
 // What reads what is a graph, not a tree: 2^90 ways lead through this one.
 START_TEST(test_sums_of_sums) {
   world w;
@@ -175,6 +227,7 @@ int main(void) {
   tcase_set_timeout(t, 0);  // sanitizers are slow; ctest has a limit
   suite_add_tcase(s, t);
   tcase_add_test(t, test_windows_of_codes);
+  tcase_add_test(t, test_rows_of_codes);
   tcase_add_test(t, test_sums_of_sums);
   SRunner *r = srunner_create(s);
   srunner_run_all(r, CK_ENV);
