@@ -8,6 +8,8 @@
 //
 // With AMX queries, keys, probabilities and values are filled up to whole steps, of
 // which the packed ones are zero, so both products share a configuration.
+#include <float.h>
+
 #include "amx.h"
 #include "elt.h"
 #include "heads.h"
@@ -271,14 +273,38 @@ typedef struct score_row {
   LLVMValueRef scores, codes, bias, max;
 } score_row;
 
+// Without a bias numbers are in the order of their sums.
+static bool max_of_sums(const attention *a) {
+  return !a->s.bias && a->attrs->scale > 0 && a->attrs->scale <= FLT_MAX;
+}
+
+static LLVMValueRef scaled(const vq_emit *e, const attention *a, LLVMValueRef sum) {
+  LLVMTypeRef type = vq_vec_type(e->f32, vq_lanes_of(LLVMTypeOf(sum)));
+  return LLVMBuildFMul(e->b, LLVMBuildSIToFP(e->b, sum, type, ""),
+                       vq_kf_like(type, (double)a->attrs->scale), "");
+}
+
+static LLVMValueRef max_ints(const vq_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  LLVMValueRef more = LLVMBuildICmp(e->b, LLVMIntSGT, a, b, "");
+  return LLVMBuildSelect(e->b, more, a, b, "");
+}
+
+static void max_sum_step(const vq_emit *e, void *user, LLVMValueRef col,
+                         unsigned lanes, unsigned n, LLVMValueRef *v) {
+  const score_row *r = user;
+  LLVMValueRef s = vq_load(e, ints(e, r->a), vq_at(e, e->i32, r->scores, col), 4);
+  if (n < lanes)
+    s = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), s,
+                        vq_ki_like(LLVMTypeOf(s), INT32_MIN), "");
+  v[0] = max_ints(e, s, v[0]);
+}
+
 static void max_step(const vq_emit *e, void *user, LLVMValueRef col,
                      unsigned lanes, unsigned n, LLVMValueRef *v) {
   const score_row *r = user;
   LLVMTypeRef type = vq_vec_type(e->f32, lanes);
   LLVMValueRef p = vq_at(e, e->f32, r->scores, col);
-  LLVMValueRef s = vq_load(e, ints(e, r->a), p, 4);
-  s = LLVMBuildFMul(e->b, LLVMBuildSIToFP(e->b, s, type, ""),
-                    vq_kf_like(type, (double)r->a->attrs->scale), "");
+  LLVMValueRef s = scaled(e, r->a, vq_load(e, ints(e, r->a), p, 4));
   if (r->bias)
     s = LLVMBuildFAdd(e->b, s, vq_load_n(e, type, vq_at(e, e->f32, r->bias, col), 4, n),
                       "");
@@ -292,8 +318,10 @@ static void max_step(const vq_emit *e, void *user, LLVMValueRef col,
 static void code_step(const vq_emit *e, void *user, LLVMValueRef col,
                       unsigned lanes, unsigned n, LLVMValueRef *v) {
   const score_row *r = user;
-  LLVMTypeRef type = vq_vec_type(e->f32, lanes);
+  bool sums = max_of_sums(r->a);
+  LLVMTypeRef type = sums ? ints(e, r->a) : vq_vec_type(e->f32, lanes);
   LLVMValueRef s = vq_load(e, type, vq_at(e, e->f32, r->scores, col), 4);
+  if (sums) s = scaled(e, r->a, s);
   s = LLVMBuildFSub(e->b, s, vq_splat(e, r->max, lanes), "");
   LLVMValueRef p = vq_quant_exp2(e, s, (double)r->a->attrs->levels);
   LLVMValueRef byte = LLVMBuildTrunc(e->b, p, vq_vec_type(e->i8, lanes), "");
@@ -308,22 +336,46 @@ static LLVMValueRef add_ints(const vq_emit *e, LLVMValueRef a, LLVMValueRef b) {
   return LLVMBuildAdd(e->b, a, b, "");
 }
 
+static score_row score_row_at(const vq_emit *e, const attention *a, LLVMValueRef i) {
+  return (score_row){
+      .a = a,
+      .scores = vq_at(e, e->f32, a->scores, vq_mulk(e, i, a->s.m_pad)),
+      .codes = vq_at(e, e->i32, a->codes, vq_mulk(e, i, a->m_row)),
+      .bias = vq_heads_bias(e, &a->s, vq_add(e, a->row, i))};
+}
+
+// The largest score of each row, in the place of its sum. A loop of its own: no row
+// then waits for the lanes of its largest to be compared.
+static void max_rows(const vq_emit *e, const attention *a) {
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
+  score_row r = score_row_at(e, a, l.i);
+  LLVMValueRef max;
+  if (max_of_sums(a)) {
+    max = vq_ki_like(ints(e, a), INT32_MIN);
+    vq_row_each(e, a->s.m, a->lanes, max_sum_step, &r, 1, &max);
+    max = scaled(e, a, vq_reduce(e, max, max_ints));
+  } else {
+    max = vq_kf_like(vq_vec_type(e->f32, a->lanes), -INFINITY);
+    vq_row_each(e, a->s.m, a->lanes, max_step, &r, 1, &max);
+    max = vq_reduce(e, max, vq_combine_max);
+  }
+  vq_store(e, max, vq_at(e, e->f32, a->sums, l.i), 4);
+  vq_loop_end(e, &l);
+}
+
 // Scores to codes, and 1 / their sum.
 static void code_rows(const vq_emit *e, const attention *a) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
-  score_row r = {.a = a,
-                 .scores = vq_at(e, e->f32, a->scores, vq_mulk(e, l.i, a->s.m_pad)),
-                 .codes = vq_at(e, e->i32, a->codes, vq_mulk(e, l.i, a->m_row)),
-                 .bias = vq_heads_bias(e, &a->s, vq_add(e, a->row, l.i))};
-  LLVMValueRef max = vq_kf_like(vq_vec_type(e->f32, a->lanes), -INFINITY);
-  LLVMValueRef sum = LLVMConstNull(ints(e, a));
-  vq_row_each(e, a->s.m, a->lanes, max_step, &r, 1, &max);
-  r.max = vq_reduce(e, max, vq_combine_max);
+  score_row r = score_row_at(e, a, l.i);
+  LLVMValueRef sum = LLVMConstNull(ints(e, a)), to = vq_at(e, e->f32, a->sums, l.i);
+  r.max = vq_load(e, e->f32, to, 4);
   vq_row_each(e, a->s.m, a->lanes, code_step, &r, 1, &sum);
-  sum = LLVMBuildSIToFP(e->b, vq_reduce(e, sum, add_ints), e->f32, "");
-  vq_store(e, LLVMBuildFDiv(e->b, vq_kf32(e, 1), sum, ""),
-           vq_at(e, e->f32, a->sums, l.i), 4);
+  sum = vq_reduce(e, sum, add_ints);
+  sum = LLVMBuildSub(e->b, sum, vq_ki_like(e->i32, (int32_t)(VQ_EXP2_EXTRA * a->s.m)), "");
+  sum = LLVMBuildSIToFP(e->b, sum, e->f32, "");
+  vq_store(e, LLVMBuildFDiv(e->b, vq_kf32(e, 1), sum, ""), to, 4);
   vq_loop_end(e, &l);
 }
 
@@ -361,6 +413,7 @@ static void emit_block(const vq_emit *e, void *user, LLVMValueRef row,
   copy_queries(e, a);
   vq_each_group(e, zero, vq_k64(e, a->s.m_pad), a->s.m_pad,
                 vq_heads_width(e, &a->s.score), score_group, a);
+  max_rows(e, a);
   code_rows(e, a);
   vq_each_group(e, zero, vq_k64(e, a->s.e), a->s.e, vq_heads_width(e, &a->s.value),
                 value_group, a);

@@ -3,7 +3,8 @@
 // Rounding adds and takes away 1.5 * 2^23, which leaves the integer, rounded
 // half to even, in the low bits of the sum: one instruction in every variant,
 // and the subtraction of the constant is one with the addition of the zero
-// point. It needs |t| <= 2^22, which the clamp in front of it ensures.
+// point. It needs |t| <= 2^22, which the clamp in front of it ensures. AVX-512 has
+// instructions that convert and saturate, which save half of the clamp.
 #include "quant.h"
 
 #include "elt.h"
@@ -13,14 +14,18 @@
 typedef LLVMValueRef val;
 
 #define MAGIC 12582912.0       // 1.5 * 2^23
-#define MAGIC_BITS 0x4b400000  // its bits
+#define MAGIC_BITS VQ_EXP2_EXTRA  // its bits
 
 static val kf(val like, double v) { return vq_kf_like(LLVMTypeOf(like), v); }
-static val ki(val like, int64_t v) { return vq_ki_like(LLVMTypeOf(like), v); }
 
 // `elem` with the lanes of `like`.
 static LLVMTypeRef lanes_of(LLVMTypeRef elem, val like) {
   return vq_vec_type(elem, vq_lanes_of(LLVMTypeOf(like)));
+}
+
+// A whole register of AVX-512, for which its instructions are used by name.
+static bool is_zmm(const vq_emit *e, val x) {
+  return e->target->vector_bits == 512 && vq_lanes_of(LLVMTypeOf(x)) == 16;
 }
 
 static val mul(const vq_emit *e, val a, val b) { return LLVMBuildFMul(e->b, a, b, ""); }
@@ -47,6 +52,18 @@ static val rounded_bits(const vq_emit *e, val t) {
 
 // ---- quantize, requantize ------------------------------------------------------
 
+// The same as clamp(rne(t) + zero, 0, 255), for t that is at least -zero: what is
+// beyond i32 becomes 2^31, and the last instruction saturates unsigned numbers.
+static val saturated_u8(const vq_emit *e, val t, val zero) {
+  LLVMTypeRef ints = lanes_of(e->i32, t), bytes = lanes_of(e->i8, t);
+  val all = LLVMConstAllOnes(LLVMInt16TypeInContext(e->lc));
+  val round[] = {t, LLVMConstNull(ints), all, LLVMConstInt(e->i32, 4, false)};
+  val code = vq_intrinsic(e, "llvm.x86.avx512.mask.cvtps2dq.512", NULL, 0, round, 4);
+  if (zero) code = LLVMBuildAdd(e->b, code, zero, "");
+  val narrow[] = {code, LLVMConstNull(bytes), all};
+  return vq_intrinsic(e, "llvm.x86.avx512.mask.pmovus.db.512", NULL, 0, narrow, 3);
+}
+
 // clamp(rne(t) + zero, lo, hi) as `to`; zero is i16 or NULL.
 static val to_code(const vq_emit *e, val t, val zero, int64_t lo, int64_t hi,
                    vq_dtype to) {
@@ -61,7 +78,10 @@ static val to_code(const vq_emit *e, val t, val zero, int64_t lo, int64_t hi,
     most = LLVMBuildSIToFP(e->b, h, type, "");
     back = LLVMBuildAdd(e->b, zero, back, "");
   }
-  t = at_most(e, at_least(e, t, least), most);
+  t = at_least(e, t, least);
+  if (is_zmm(e, t) && to == VQ_u8 && lo == 0 && hi == 255)
+    return saturated_u8(e, t, zero);
+  t = at_most(e, t, most);
   val code = LLVMBuildAdd(e->b, rounded_bits(e, t), back, "");
   return LLVMBuildIntCast2(e->b, code, lanes_of(vq_elt_storage(e, to), t), true, "");
 }
@@ -173,7 +193,7 @@ static val emit_piecewise(const vq_emit *e, const vq_op *op, val x) {
   val t = add(e, mul(e, x, kf(x, (double)VQ_PIECE_MULT)), kf(x, (double)VQ_PIECE_ADD));
   t = at_most(e, at_least(e, t, kf(x, 0)), kf(x, VQ_PIECES - 1));
   val i = LLVMBuildFPToSI(e->b, t, lanes_of(e->i32, x), ""), c[3];
-  bool permute = e->target->vector_bits == 512 && vq_lanes_of(LLVMTypeOf(x)) == 16;
+  bool permute = is_zmm(e, x);
   for (unsigned k = 0; k < 3; k++)
     c[k] = permute ? permute_table(e, p.c[k], i)
                    : look_up(e, vq_atk(e, e->f32, table_of(e, fn, &p), k * VQ_PIECES), i);
@@ -207,8 +227,7 @@ val vq_quant_exp2(const vq_emit *e, val d, double levels) {
                         vq_ki_like(ints, 23), "");
   p = LLVMBuildAdd(e->b, LLVMBuildBitCast(e->b, p, ints, ""), up, "");
   p = LLVMBuildBitCast(e->b, p, LLVMTypeOf(d), "");
-  val code = rounded_bits(e, mul(e, p, kf(d, levels)));
-  return LLVMBuildSub(e->b, code, ki(code, MAGIC_BITS), "");
+  return rounded_bits(e, mul(e, p, kf(d, levels)));
 }
 
 // ---- layer_norm ----------------------------------------------------------------

@@ -20,7 +20,9 @@ LLVMValueRef vq_quant_widen(const vq_emit *e, vq_dtype t, LLVMValueRef x,
 void vq_quant_norm(const vq_emit *e, LLVMValueRef sum, LLVMValueRef square,
                    int64_t n, float eps, LLVMValueRef *mean, LLVMValueRef *inv);
 
-// The code of probability 2^d: rne(f32(2^d * levels)) as i32; d <= 0 or NaN.
+// The code of probability 2^d, rne(f32(2^d * levels)), plus VQ_EXP2_EXTRA as i32, of
+// which the low 22 bits are zero; d <= 0 or NaN.
+#define VQ_EXP2_EXTRA INT64_C(0x4b400000)
 LLVMValueRef vq_quant_exp2(const vq_emit *e, LLVMValueRef d, double levels);
 
 #endif
