@@ -27,6 +27,7 @@
 // configuration, gathered rows. AMX has two blocks under way.
 enum { TILES, INIT = 2 * VQ_AMX_SUMS, CONFIG = INIT + VQ_TILE_COLS,
        ROWS = CONFIG + VQ_AMX_CONFIG };
+#define CACHE_LINE 64
 #define CACHE_BYTES (256 << 10)  // of A, in one sweep over the columns
 
 bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan);
@@ -49,9 +50,10 @@ typedef struct gemm {
   vq_amx amx;
   LLVMValueRef first, last;  // blocks of rows
   LLVMValueRef row_first;    // of `first`
+  LLVMValueRef ahead;        // cache lines of B that each block fetches for the next group
   LLVMValueRef col, init;    // the group of columns, what its sums start with
   unsigned cols, vecs, width;  // of the group: width with what fills the last tile
-  LLVMValueRef row0, rows_here;  // the block at hand: its first row and count
+  LLVMValueRef block, row0, rows_here;  // the block at hand, its first row and count
 } gemm;
 
 static bool describe(const vq_func *kernel, gemm *g) {
@@ -233,7 +235,29 @@ static vq_amx amx_begin(const vq_emit *e, const gemm *g) {
 
 // ---- tasks -------------------------------------------------------------------
 
+// B of a group lies behind that of the one before. When a group begins, its first
+// tile would wait for every line; and runs are too short for the prefetcher of the
+// processor. So the blocks of rows of a group share in fetching the next one.
+static int64_t lines_of_group(const gemm *g) {
+  return (int64_t)g->shape.vecs * g->shape.lanes * g->k * 4 / CACHE_LINE;
+}
+
+static void fetch_ahead(const vq_emit *e, const gemm *g) {
+  LLVMValueRef group = vq_mulk(e, vq_addk(e, g->col, g->width), g->k);
+  LLVMValueRef nth = LLVMBuildNSWSub(e->b, g->block, g->first, "");
+  LLVMValueRef at = vq_at(e, e->f32, vq_arg_ptr(e, g->w), group);
+  LLVMValueRef from = vq_mulk(e, vq_mul(e, nth, g->ahead), CACHE_LINE);
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), g->ahead, 1, 0, NULL);
+  LLVMValueRef line = vq_add(e, from, vq_mulk(e, l.i, CACHE_LINE));
+  LLVMValueRef arg[] = {vq_at(e, e->i8, at, line), LLVMConstInt(e->i32, 0, false),
+                        LLVMConstInt(e->i32, 2, false), LLVMConstInt(e->i32, 1, false)};
+  vq_intrinsic(e, "llvm.prefetch", &e->ptr, 1, arg, 4);
+  vq_loop_end(e, &l);
+}
+
 static void block_tiles(const vq_emit *e, gemm *g) {
+  fetch_ahead(e, g);
   vq_each_block(e, &g->product, g->rows_here, emit_tile, g);
 }
 
@@ -255,6 +279,7 @@ static void each_block(const vq_emit *e, gemm *g,
                        void (*body)(const vq_emit *e, gemm *g)) {
   vq_loop l;
   vq_loop_begin(e, &l, g->first, g->last, 1, 0, NULL);
+  g->block = l.i;
   g->rows_here = vq_part_rows(e, &g->product, l.i, &g->row0);
   body(e, g);
   vq_loop_end(e, &l);
@@ -282,6 +307,9 @@ static void emit_rows(const vq_emit *e, gemm *g, LLVMValueRef chunk, LLVMValueRe
   g->last = vq_min64(e, hi, vq_addk(e, l.i, g->step));
   vq_part_rows(e, &g->product, g->first, &g->row_first);
   if (g->gather) each_block(e, g, block_gather);
+  LLVMValueRef n = LLVMBuildNSWSub(e->b, g->last, g->first, "");
+  LLVMValueRef lines = vq_addk(e, n, lines_of_group(g) - 1);
+  g->ahead = LLVMBuildUDiv(e->b, lines, n, "");
   if (g->use_amx) g->amx = amx_begin(e, g);
   LLVMValueRef from = vq_k64(e, 0), to = vq_k64(e, g->n);
   if (g->col_chunks > 1) {
