@@ -154,6 +154,60 @@ bool vq_rule_linear_bias(vq_rw *rw, vq_op *op) {
                        vq_rw_build(rw, lin->code, in, 3, lin->attrs), NULL);
 }
 
+// The columns [*begin, *end) of `v` that a slice reads. False for another op.
+static bool columns_of(const vq_op *op, int64_t *begin, int64_t *end) {
+  if (op->code != VQ_OP_slice) return false;
+  const vq_attrs_slice *a = VQ_ATTRS(op, slice);
+  unsigned last = a->begin.n - 1;
+  int64_t step = a->step.n ? a->step.p[last] : 1;
+  *begin = a->begin.p[last];
+  *end = *begin + (a->size.p[last] - 1) * step + 1;
+  return step > 0;
+}
+
+// The linear that `v` is a run of columns of, nobody else reading any of them.
+static vq_op *linear_of_part(const vq_value *v, int64_t *begin) {
+  int64_t end, b, e;
+  const vq_op *cut = vq_def(v, VQ_OP_slice);
+  vq_op *lin = cut ? vq_def(vq_in(cut, 0), VQ_OP_linear) : NULL;
+  if (!lin || !plain(lin) || !columns_of(cut, begin, &end)) return NULL;
+  const vq_type *t = lin->out[0].type, *part = v->type;
+  if (end - *begin != part->dim[part->rank - 1]) return NULL;
+  for (unsigned k = 0; k + 1 < t->rank; k++)
+    if (part->dim[k] != t->dim[k]) return NULL;
+  vq_each_use(&lin->out[0], u)
+    if (u->user != cut &&
+        (!columns_of(u->user, &b, &e) || (b < end && e > *begin)))
+      return NULL;
+  return lin;
+}
+
+// A bias for some columns of a linear, as where an optimizer packed q, k and v
+// but left their biases.
+bool vq_rule_linear_part_bias(vq_rw *rw, vq_op *op) {
+  vq_value *x, *c;
+  bool swapped;
+  int64_t begin;
+  if (!vq_with_const(op, &x, &c, &swapped) || x->type != op->out[0].type ||
+      !vq_has_one_use(x))
+    return false;
+  vq_op *lin = linear_of_part(x, &begin);
+  int64_t n = lin ? x->type->dim[x->type->rank - 1] : 0;
+  if (!lin || !vq_is_row(c, n)) return false;
+  int64_t n_out = vq_in(lin, 1)->type->dim[0];
+  float *row = vq_rw_floats(rw, vq_rw_row(rw, c, n));
+  float *sum = vq_in_opt(lin, 2)
+                   ? vq_rw_floats(rw, vq_in(lin, 2))
+                   : VQ_NEW_N(rw->pc->temp, float, (size_t)n_out);
+  if (!row || !sum) return false;
+  for (int64_t i = 0; i < n; i++) sum[begin + i] += row[i];
+  vq_value *in[] = {vq_in(lin, 0), vq_in(lin, 1),
+                    vq_rw_const(rw, c, 1, &n_out, sum)};
+  rw->b.before = lin;
+  vq_value *y = vq_rw_build(rw, VQ_OP_linear, in, 3, lin->attrs);
+  return vq_rw_replace(rw, lin, y, NULL) && vq_rw_replace(rw, op, x, NULL);
+}
+
 // LayerScale and other constant factors of a linear's result. Runs after
 // attention is matched: a factor on q or k belongs to the attention's scale.
 bool vq_rule_linear_scale(vq_rw *rw, vq_op *op) {

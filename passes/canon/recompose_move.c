@@ -302,18 +302,6 @@ static vq_value *replay(vq_rw *rw, vq_value *x, const vq_type *root,
   return n >= 0 && x && x->type == want ? x : NULL;
 }
 
-// True when `v` is only read by attention, whole or through slices: the packed
-// qkv, which has its final shape.
-static bool feeds_attention(const vq_value *v) {
-  vq_each_use(v, u) {
-    if (u->user->code == VQ_OP_attention) continue;
-    if (u->user->code != VQ_OP_slice) return false;
-    vq_each_use(&u->user->out[0], w)
-      if (w->user->code != VQ_OP_attention) return false;
-  }
-  return v->uses != NULL;
-}
-
 // The tensor with heads split, when all behind it is its transpose: norms of
 // queries and keys read it in token order.
 static vq_value *split_root(vq_value *x, vq_view *view, bool along_last) {
@@ -343,7 +331,7 @@ static vq_value *sinking_root(vq_value *x, vq_view *view, bool along_last) {
 bool vq_rule_sink(vq_rw *rw, vq_op *op) {
   bool along_last, swapped = false;
   unsigned n = movable(op, &along_last);
-  if (n == 0 || (op->code == VQ_OP_linear && feeds_attention(&op->out[0])))
+  if (n == 0 || (op->code == VQ_OP_linear && vq_feeds_attention(&op->out[0])))
     return false;
   vq_value *in[3] = {0}, *x = vq_in(op, 0);
   for (unsigned i = 0; i < op->n_in && i < 3; i++) in[i] = vq_in(op, i);

@@ -101,21 +101,28 @@ static vq_value *gather_bias(vq_rw *rw, const part *p, unsigned n_part,
   return like ? vq_rw_const(rw, like, 1, &n, b) : NULL;
 }
 
-// Replaces the values `v`, all shaped like `lead` but for their last dimension,
-// by slices of one linear. False when they are that already or cannot be.
-static bool pack(vq_rw *rw, vq_value **v, unsigned n_part, const vq_type *lead) {
-  part p[3];
+vq_value *vq_rw_plain_input(const vq_op *lin) {
+  vq_view view;
+  vq_value *x = vq_in(lin, 0), *root = vq_view_root(x, &view);
+  return root && vq_view_is_reshape(&view, vq_type_count(root->type)) ? root : x;
+}
+
+bool vq_rw_pack(vq_rw *rw, vq_value **v, unsigned n_part, const vq_type *lead,
+                bool owned) {
+  part p[VQ_MAX_PARTS] = {0};
   for (unsigned i = 0; i < n_part; i++)
     if (!read_part(rw, v[i], &p[i]) ||
-        vq_in(p[i].lin, 0) != vq_in(p[0].lin, 0))
+        vq_rw_plain_input(p[i].lin) != vq_rw_plain_input(p[0].lin))
       return false;
-  if (is_packed(p, n_part, lead) || !only_these(p, n_part)) return false;
+  if (is_packed(p, n_part, lead) || !(owned || only_these(p, n_part)))
+    return false;
   unsigned last = lead->rank - 1;
   int64_t shape[VQ_MAX_RANK], begin[VQ_MAX_RANK] = {0}, n = 0;
   memcpy(shape, lead->dim, sizeof shape);
   shape[last] = vq_in(p[0].lin, 1)->type->dim[1];
   for (unsigned i = 0; i < n_part; i++) n += p[i].n;
-  vq_value *in[] = {vq_rw_reshape(rw, vq_in(p[0].lin, 0), lead->rank, shape),
+  vq_value *in[] = {vq_rw_reshape(rw, vq_rw_plain_input(p[0].lin), lead->rank,
+                                  shape),
                     gather_weight(rw, p, n_part, n),
                     gather_bias(rw, p, n_part, n)};
   if (!in[0] || !in[1]) return false;
@@ -133,7 +140,7 @@ static bool pack(vq_rw *rw, vq_value **v, unsigned n_part, const vq_type *lead) 
 bool vq_rule_attention_pack(vq_rw *rw, vq_op *op) {
   vq_value *in[] = {vq_in(op, 0), vq_in(op, 1), vq_in(op, 2), vq_in_opt(op, 3)};
   if (in[0]->type->dim[1] != in[1]->type->dim[1] ||
-      !pack(rw, in, 3, in[0]->type))
+      !vq_rw_pack(rw, in, 3, in[0]->type, false))
     return false;
   return vq_rw_replace(
       rw, op, vq_rw_build(rw, VQ_OP_attention, in, op->n_in, op->attrs),
@@ -150,7 +157,7 @@ bool vq_rule_gated_pack(vq_rw *rw, vq_op *op) {
       continue;
     vq_value *v[] = {vq_in(act, 0), vq_in(op, 1 - i)};
     if (v[0]->type != v[1]->type || v[0]->type != op->out[0].type) return false;
-    if (!vq_has_one_use(vq_in(op, i)) || !pack(rw, v, 2, v[0]->type))
+    if (!vq_has_one_use(vq_in(op, i)) || !vq_rw_pack(rw, v, 2, v[0]->type, false))
       return false;
     v[0] = vq_rw_build(rw, act->code, v, 1, act->attrs);
     return vq_rw_replace(rw, op, vq_rw_build(rw, VQ_OP_mul, v, 2, NULL),

@@ -61,6 +61,22 @@ vq_value *vq_view_root(vq_value *v, vq_view *view);
 // The canonical chain for `view` over `root`; NULL when it has none.
 vq_value *vq_rw_view(vq_rw *rw, vq_value *root, const vq_view *view);
 
+// ---- packing (recompose_pack.c, recompose_source.c) --------------------------
+
+#define VQ_MAX_PARTS 3
+
+// Replaces the values `v`, shaped like `lead` but for their last dimension or a
+// reshape of that, by slices shaped so of one linear. False when they are that
+// already or cannot be. `owned`: the caller replaces every use of the linears
+// they come from, else nothing but `v` may read them.
+bool vq_rw_pack(vq_rw *rw, vq_value **v, unsigned n_part, const vq_type *lead,
+                bool owned);
+// What a linear reads, before a reshape of it.
+vq_value *vq_rw_plain_input(const vq_op *lin);
+// True when only attention reads `v`, whole, in slices, or with norms and
+// rotary positions between: it has the shape that attention asks for.
+bool vq_feeds_attention(const vq_value *v);
+
 // ---- rules ---------------------------------------------------------------
 bool vq_rule_layer_norm(vq_rw *rw, vq_op *op);
 bool vq_rule_layer_norm_moments(vq_rw *rw, vq_op *op);
@@ -71,6 +87,7 @@ bool vq_rule_gate(vq_rw *rw, vq_op *op);
 bool vq_rule_linear(vq_rw *rw, vq_op *op);
 bool vq_rule_linear_left(vq_rw *rw, vq_op *op);
 bool vq_rule_linear_bias(vq_rw *rw, vq_op *op);
+bool vq_rule_linear_part_bias(vq_rw *rw, vq_op *op);
 bool vq_rule_linear_scale(vq_rw *rw, vq_op *op);
 bool vq_rule_reciprocal(vq_rw *rw, vq_op *op);
 bool vq_rule_trim_const(vq_rw *rw, vq_op *op);
@@ -83,6 +100,7 @@ bool vq_rule_hoist_slice(vq_rw *rw, vq_op *op);
 bool vq_rule_attention(vq_rw *rw, vq_op *op);
 bool vq_rule_attention_scale(vq_rw *rw, vq_op *op);
 bool vq_rule_attention_pack(vq_rw *rw, vq_op *op);
+bool vq_rule_attention_source(vq_rw *rw, vq_op *op);
 bool vq_rule_gated_pack(vq_rw *rw, vq_op *op);
 bool vq_rule_concat(vq_rw *rw, vq_op *op);
 bool vq_rule_concat_add(vq_rw *rw, vq_op *op);
