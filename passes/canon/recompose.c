@@ -79,7 +79,9 @@ static bool apply(vq_rw *rw, vq_op *op) {
   if (vq_is_movement(op) && vq_rule_move(rw, op)) return true;
   for (unsigned i = 0; i < VQ_COUNT(rules); i++)
     if (rules[i].code == op->code && rules[i].fn(rw, op)) return true;
-  return op->n_out == 1 && vq_rule_sink(rw, op);
+  return op->n_out == 1 &&
+         (vq_rule_sink(rw, op) ||
+          (op->code == VQ_OP_add && vq_rule_residual(rw, op)));
 }
 
 static void sweep_dead(vq_func *f) {

@@ -328,11 +328,42 @@ static vq_value *sinking_root(vq_value *x, vq_view *view, bool along_last) {
   return split_root(x, view, along_last);
 }
 
+static bool comes_from(const vq_value *v, const vq_value *x, unsigned *steps) {
+  if (v == x) return true;
+  if (v->kind != VQ_VALUE_RESULT || !*steps) return false;
+  --*steps;
+  for (unsigned i = 0; i < v->def->n_in; i++)
+    if (comes_from(vq_in(v->def, i), x, steps)) return true;
+  return false;
+}
+
+// reshape(x) + f(x), of which f is no reshape: the sum takes the shape of x, as
+// it does where an exporter wrote x + reshape(f(x)).
+static bool sink_residual(vq_rw *rw, vq_op *op, unsigned i) {
+  enum { MAX_STEPS = 256 };
+  vq_value *x = vq_in(op, i), *y = vq_in(op, 1 - i), *in[2];
+  unsigned steps = MAX_STEPS;
+  vq_view view;
+  vq_value *root = root_of(x, &view, false);
+  if (!root || root == x || x->type != y->type || vq_const_of(root) ||
+      !vq_view_is_reshape(&view, vq_type_count(root->type)) ||
+      !may_sink(&view, root->type, true) || !comes_from(y, root, &steps))
+    return false;
+  in[i] = root;
+  in[1 - i] = vq_rw_reshape(rw, y, root->type->rank, root->type->dim);
+  vq_value *sum = vq_rw_build(rw, op->code, in, 2, op->attrs);
+  const vq_type *t = op->out[0].type;
+  return vq_rw_replace(rw, op, vq_rw_reshape(rw, sum, t->rank, t->dim), NULL);
+}
+
+bool vq_rule_residual(vq_rw *rw, vq_op *op) {
+  return sink_residual(rw, op, 0) || sink_residual(rw, op, 1);
+}
+
 bool vq_rule_sink(vq_rw *rw, vq_op *op) {
   bool along_last, swapped = false;
   unsigned n = movable(op, &along_last);
-  if (n == 0 || (op->code == VQ_OP_linear && vq_feeds_attention(&op->out[0])))
-    return false;
+  if (n == 0) return false;
   vq_value *in[3] = {0}, *x = vq_in(op, 0);
   for (unsigned i = 0; i < op->n_in && i < 3; i++) in[i] = vq_in(op, i);
   if (n == 1 && op->n_in == 2 && vq_const_of(x)) {
@@ -343,6 +374,10 @@ bool vq_rule_sink(vq_rw *rw, vq_op *op) {
   vq_value *root = sinking_root(x, &view, along_last);
   if (!root || (op->code == VQ_OP_reduce_sum && root->type->rank != x->type->rank))
     return false;
+  if (op->code == VQ_OP_linear) {
+    bool reorders = !vq_view_is_reshape(&view, vq_type_count(root->type));
+    if (vq_feeds_attention(&op->out[0], reorders)) return false;
+  }
   if (n == 2) {
     vq_value *r2 = sinking_root(in[1], &other, along_last);
     if (!r2 || r2->type != root->type || !vq_view_equal(&view, &other))

@@ -23,19 +23,20 @@ static bool is_between(const vq_op *op) {
   }
 }
 
-static bool only_attention(const vq_value *v, unsigned *steps) {
+static bool only_attention(const vq_value *v, bool direct, unsigned *steps) {
   vq_each_use(v, u) {
     if (u->user->code == VQ_OP_attention) continue;
-    if (!*steps || !is_between(u->user)) return false;
+    if (!*steps || !(direct ? u->user->code == VQ_OP_slice : is_between(u->user)))
+      return false;
     --*steps;
-    if (!only_attention(&u->user->out[0], steps)) return false;
+    if (!only_attention(&u->user->out[0], direct, steps)) return false;
   }
   return v->uses != NULL;
 }
 
-bool vq_feeds_attention(const vq_value *v) {
+bool vq_feeds_attention(const vq_value *v, bool direct) {
   unsigned steps = MAX_STEPS;
-  return only_attention(v, &steps);
+  return only_attention(v, direct, &steps);
 }
 
 typedef struct sources {
@@ -66,12 +67,12 @@ static vq_op *behind(const vq_rw *rw, const vq_value *x) {
   return x->kind == VQ_VALUE_RESULT ? x->def->next : rw->func->first;
 }
 
-// Replaces the linears by one over tokens, as `q` has them.
-static bool pack_sources(vq_rw *rw, const sources *s, const vq_type *q) {
+// Replaces the linears by one over tokens, as `lead` has them.
+static bool pack_sources(vq_rw *rw, const sources *s, const vq_type *lead) {
   vq_value *v[VQ_MAX_PARTS];
   memcpy(v, s->lin, sizeof v);
   rw->b.before = behind(rw, vq_rw_plain_input(s->lin[0]->def));
-  if (!vq_rw_pack(rw, v, s->n, q, true)) return false;
+  if (!vq_rw_pack(rw, v, s->n, lead, true)) return false;
   for (unsigned i = 0; i < s->n; i++) {
     const vq_type *t = s->lin[i]->type;
     v[i] = vq_rw_reshape(rw, v[i], t->rank, t->dim);
@@ -81,17 +82,30 @@ static bool pack_sources(vq_rw *rw, const sources *s, const vq_type *q) {
   return true;
 }
 
-bool vq_rule_attention_source(vq_rw *rw, vq_op *op) {
+// True when the rows of `t` are the tokens of `q`, [B, N, ..], in this order as
+// far as its shape tells: [N, B, ..] has them in another.
+static bool has_tokens_of(const vq_type *t, const vq_type *q) {
+  int64_t batch = q->dim[0];
+  return vq_type_count(t) / t->dim[t->rank - 1] == batch * q->dim[1] &&
+         (t->rank != 3 || batch == 1 || t->dim[0] == batch);
+}
+
+// The linears behind `n` operands from `first` on.
+static bool group(vq_rw *rw, const vq_op *op, unsigned first, unsigned n) {
   sources s = {.steps = MAX_STEPS};
-  const vq_type *q = vq_in(op, 0)->type, *k = vq_in(op, 1)->type;
-  if (q->dim[1] != k->dim[1]) return false;
-  for (unsigned i = 0; i < 3; i++)
+  const vq_type *lead = vq_in(op, first)->type;
+  for (unsigned i = first; i < first + n; i++)
     if (!find_sources(vq_in(op, i), &s)) return false;
-  for (unsigned i = 0; i < s.n; i++) {
-    const vq_type *t = s.lin[i]->type;
-    if (vq_type_count(t) / t->dim[t->rank - 1] != q->dim[0] * q->dim[1] ||
-        !vq_feeds_attention(s.lin[i]))
+  for (unsigned i = 0; i < s.n; i++)
+    if (!has_tokens_of(s.lin[i]->type, lead) ||
+        !vq_feeds_attention(s.lin[i], false))
       return false;
-  }
-  return s.n && pack_sources(rw, &s, q);
+  return s.n && pack_sources(rw, &s, lead);
+}
+
+// q, k and v of one tensor, or q of one and k and v of another.
+bool vq_rule_attention_source(vq_rw *rw, vq_op *op) {
+  bool alike = vq_in(op, 0)->type->dim[1] == vq_in(op, 1)->type->dim[1];
+  return (alike && group(rw, op, 0, 3)) || group(rw, op, 0, 1) ||
+         group(rw, op, 1, 2);
 }

@@ -73,9 +73,9 @@ bool vq_rw_pack(vq_rw *rw, vq_value **v, unsigned n_part, const vq_type *lead,
                 bool owned);
 // What a linear reads, before a reshape of it.
 vq_value *vq_rw_plain_input(const vq_op *lin);
-// True when only attention reads `v`, whole, in slices, or with norms and
-// rotary positions between: it has the shape that attention asks for.
-bool vq_feeds_attention(const vq_value *v);
+// True when only attention reads `v`: whole or in slices, or unless `direct`
+// with norms and rotary positions between. It has the shape attention asks for.
+bool vq_feeds_attention(const vq_value *v, bool direct);
 
 // ---- rules ---------------------------------------------------------------
 bool vq_rule_layer_norm(vq_rw *rw, vq_op *op);
@@ -95,6 +95,7 @@ bool vq_rule_conv(vq_rw *rw, vq_op *op);
 bool vq_rule_unfold(vq_rw *rw, vq_op *op);
 bool vq_rule_move(vq_rw *rw, vq_op *op);
 bool vq_rule_sink(vq_rw *rw, vq_op *op);
+bool vq_rule_residual(vq_rw *rw, vq_op *op);
 bool vq_rule_reduce(vq_rw *rw, vq_op *op);
 bool vq_rule_hoist_slice(vq_rw *rw, vq_op *op);
 bool vq_rule_attention(vq_rw *rw, vq_op *op);
