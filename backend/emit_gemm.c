@@ -11,6 +11,8 @@
 // scratch, after which it is the same product. So are rows of codes that are not
 // whole elements of four (tile.h).
 //
+// Weights of four bits are unpacked to scratch (unpack.h) as a group begins.
+//
 // Without epilogue tiles write to the result. Otherwise, and where columns end
 // within a vector, they write to a small tile in scratch, from which a loop
 // goes on.
@@ -20,6 +22,7 @@
 #include "loop.h"
 #include "rows.h"
 #include "tile.h"
+#include "unpack.h"
 
 #define TASK_ROWS 14
 #define TASK_COLS 128
@@ -28,6 +31,7 @@
 enum { TILES, INIT = 2 * VQ_AMX_SUMS, CONFIG = INIT + VQ_TILE_COLS,
        ROWS = CONFIG + VQ_AMX_CONFIG };
 #define CACHE_LINE 64
+#define SCRATCH_MAX (4 << 20)
 #define CACHE_BYTES (256 << 10)  // of A, in one sweep over the columns
 
 bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan);
@@ -40,6 +44,8 @@ typedef struct gemm {
   vq_product product;
   vq_dtype x_type, y_type;
   int64_t m, n, k;   // k: elements of four bytes
+  bool nibbles;      // w is of i4
+  int64_t w_at, scratch;  // byte of scratch where it is unpacked; size of scratch
   int64_t patch[2];  // 0: linear
   bool gather;       // rows of A are copied to scratch first
   int64_t step;      // blocks for which that is done at a time
@@ -56,6 +62,28 @@ typedef struct gemm {
   LLVMValueRef block, row0, rows_here;  // the block at hand, its first row and count
 } gemm;
 
+static const char *layout_of(const gemm *g) {
+  if (g->x_type != VQ_u8) return "panel16";
+  return g->nibbles ? "panel16x8" : "panel16x4";
+}
+
+// Length of the sums, in elements.
+static int64_t depth(const vq_op *op, bool codes) {
+  const vq_type *x = vq_in(op, 0)->type;
+  int64_t k = x->dim[x->rank - 1];
+  if (op->code == VQ_OP_patch_embed) {
+    const int64_t *patch = VQ_ATTRS(op, patch_embed)->patch.p;
+    k = x->dim[1] * patch[0] * patch[1];
+  }
+  return codes ? (k + 3) / 4 : k;
+}
+
+// Panels of the widest group on any target.
+static int64_t max_panels(const gemm *g) {
+  int64_t cols = g->m < 8 ? VQ_TILE_COLS : VQ_AMX_COLS;
+  return ((g->n < cols ? g->n : cols) + VQ_PANEL - 1) / VQ_PANEL;
+}
+
 static bool describe(const vq_func *kernel, gemm *g) {
   const vq_op *op = vq_rows_anchor(kernel);
   memset(g, 0, sizeof *g);
@@ -71,13 +99,13 @@ static bool describe(const vq_func *kernel, gemm *g) {
   g->w = vq_in(op, 1), g->bias = vq_in_opt(op, 2);
   g->x_type = vq_in(op, 0)->type->dtype, g->y_type = op->out->type->dtype;
   bool codes = g->x_type == VQ_u8;
-  if (!vq_str_is(layout, codes ? "panel16x4" : "panel16") ||
-      (!codes && g->x_type != VQ_f32) || !vq_chain_match(kernel, op, &g->chain) ||
-      !vq_rows_match(kernel, vq_in(op, 0), &g->rows))
+  g->nibbles = g->w->type->dtype == VQ_i4;
+  if (!vq_str_is(layout, layout_of(g)) || (!codes && g->x_type != VQ_f32) ||
+      !vq_chain_match(kernel, op, &g->chain) || !vq_rows_match(kernel, vq_in(op, 0), &g->rows))
     return false;
   for (unsigned i = 1; i < op->n_in; i++)
     if (vq_in(op, i)->kind != VQ_VALUE_ARG) return false;
-  g->m = g->chain.rows, g->n = g->chain.cols, g->k = g->w->type->dim[1];
+  g->m = g->chain.rows, g->n = g->chain.cols, g->k = depth(op, codes);
   g->row_blocks = (g->m + TASK_ROWS - 1) / TASK_ROWS;
   g->col_chunks = g->row_blocks >= 8 ? 1 : (g->n + TASK_COLS - 1) / TASK_COLS;
   if (g->k <= 0 || g->k > (4 << 20) / 4 / (TASK_ROWS + 1)) return false;
@@ -85,16 +113,18 @@ static bool describe(const vq_func *kernel, gemm *g) {
   g->step = CACHE_BYTES / (TASK_ROWS * g->k * 4);
   if (g->step > g->row_blocks) g->step = g->row_blocks;
   if (g->step < 1) g->step = 1;
+  g->w_at = ROWS * 4 + (g->gather ? g->step * TASK_ROWS * g->k * 4 : 0);
+  g->w_at = (g->w_at + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+  g->scratch = g->w_at + (g->nibbles ? vq_unpack_bytes(max_panels(g), g->k) : 0);
   g->product = (vq_product){g->m, g->row_blocks, g->n, codes, g->k};
-  return true;
+  return g->scratch <= SCRATCH_MAX;
 }
 
 bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
   gemm g;
   if (!describe(kernel, &g)) return false;
   plan->n_task = g.row_blocks * g.col_chunks;
-  plan->scratch_bytes =
-      ROWS * 4 + (g.gather ? (uint32_t)(g.step * TASK_ROWS * g.k * 4) : 0);
+  plan->scratch_bytes = (uint32_t)g.scratch;
   plan->n_product = 1;
   plan->product[0] = g.product;
   return true;
@@ -189,9 +219,13 @@ static void finish_sums(const vq_emit *e, const gemm *g, LLVMValueRef tile,
 
 // The product of rows from `row` and the columns of g->col, in scratch.
 static vq_tile tile_of(const vq_emit *e, const gemm *g, LLVMValueRef row) {
-  return (vq_tile){.a = a_row(e, g, row), .lda = g->k, .b = vq_arg_ptr(e, g->w),
-                   .k = g->k, .init = g->init, .c = e->scratch, .ldc = g->width,
-                   .col = g->col, .vecs = g->vecs};
+  vq_tile t = {.a = a_row(e, g, row), .lda = g->k, .b = vq_arg_ptr(e, g->w),
+               .k = g->k, .init = g->init, .c = e->scratch, .ldc = g->width,
+               .col = g->col, .vecs = g->vecs};
+  if (!g->nibbles) return t;
+  t.b = vq_atk(e, e->i8, e->scratch, g->w_at);
+  t.col = vq_modk(e, g->col, VQ_PANEL);
+  return t;
 }
 
 // Rows [row, row + rows) of the block at hand.
@@ -235,15 +269,27 @@ static vq_amx amx_begin(const vq_emit *e, const gemm *g) {
 
 // ---- tasks -------------------------------------------------------------------
 
+// Elements of a column of w, of four bytes as those of A.
+static int64_t w_depth(const gemm *g) { return g->nibbles ? (g->k + 1) / 2 : g->k; }
+
+// The panels of the group, from nibbles.
+static void unpack_group(const vq_emit *e, const gemm *g) {
+  LLVMValueRef panel = vq_divk(e, g->col, VQ_PANEL);
+  LLVMValueRef from = vq_mulk(e, panel, w_depth(g) * VQ_PANEL);
+  vq_unpack(e, vq_at(e, e->f32, vq_arg_ptr(e, g->w), from),
+            vq_atk(e, e->i8, e->scratch, g->w_at),
+            (g->cols + VQ_PANEL - 1) / VQ_PANEL, g->k);
+}
+
 // B of a group lies behind that of the one before. When a group begins, its first
 // tile would wait for every line; and runs are too short for the prefetcher of the
 // processor. So the blocks of rows of a group share in fetching the next one.
 static int64_t lines_of_group(const gemm *g) {
-  return (int64_t)g->shape.vecs * g->shape.lanes * g->k * 4 / CACHE_LINE;
+  return (int64_t)g->shape.vecs * g->shape.lanes * w_depth(g) * 4 / CACHE_LINE;
 }
 
 static void fetch_ahead(const vq_emit *e, const gemm *g) {
-  LLVMValueRef group = vq_mulk(e, vq_addk(e, g->col, g->width), g->k);
+  LLVMValueRef group = vq_mulk(e, vq_addk(e, g->col, g->width), w_depth(g));
   LLVMValueRef nth = LLVMBuildNSWSub(e->b, g->block, g->first, "");
   LLVMValueRef at = vq_at(e, e->f32, vq_arg_ptr(e, g->w), group);
   LLVMValueRef from = vq_mulk(e, vq_mul(e, nth, g->ahead), CACHE_LINE);
@@ -292,6 +338,7 @@ static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
   g->vecs = (cols + g->shape.lanes - 1) / g->shape.lanes;
   g->width = vq_tile_width(e->target, &g->product, cols);
   g->init = start_sums(e, g);
+  if (g->nibbles) unpack_group(e, g);
   if (g->use_amx)
     vq_amx_each_block(e, &g->amx, amx_tile, amx_finish, g);
   else

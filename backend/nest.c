@@ -204,7 +204,12 @@ static val elem_pack_weight(const vq_emit *e, const vq_op *op, val const *idx) {
   const vq_value *w = vq_in(op, 0);
   const int64_t *dim = w->type->dim;
   val row = vq_add(e, vq_mulk(e, idx[0], 16), idx[2]), col = idx[1];
-  if (op->out->type->rank == 4) col = vq_add(e, vq_mulk(e, col, 4), idx[3]);
+  unsigned rank = op->out->type->rank;
+  if (rank == 4) col = vq_add(e, vq_mulk(e, col, 4), idx[3]);
+  if (rank == 5) {
+    col = vq_add(e, vq_mulk(e, col, 8), vq_mulk(e, idx[4], 4));
+    col = vq_add(e, col, idx[3]);
+  }
   val inside = LLVMBuildAnd(e->b, in_range(e, row, dim[0]), in_range(e, col, dim[1]), "");
   val own[] = {clamp(e, row, dim[0]), clamp(e, col, dim[1])};
   return select_in(e, w, inside, own, vq_elt_const(e, w->type->dtype, 0));

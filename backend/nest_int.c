@@ -34,9 +34,13 @@ static val weight_at(const vq_emit *e, const row *r, val o, val i) {
     val k = vq_add(e, vq_mulk(e, panel, r->n_in), i);
     return vq_add(e, vq_mulk(e, k, 16), lane);
   }
-  val k = vq_add(e, vq_mulk(e, panel, (r->n_in + 3) / 4), vq_divk(e, i, 4));
-  k = vq_add(e, vq_mulk(e, k, 16), lane);
-  return vq_add(e, vq_mulk(e, k, 4), vq_modk(e, i, 4));
+  int64_t unit = vq_str_is(r->layout, "panel16x4") ? 4 : 8;
+  val k = vq_mulk(e, panel, (r->n_in + unit - 1) / unit);
+  k = vq_add(e, k, vq_divk(e, i, unit));
+  k = vq_mulk(e, vq_add(e, vq_mulk(e, k, 16), lane), unit);
+  if (unit == 4) return vq_add(e, k, vq_modk(e, i, 4));
+  val half = vq_modk(e, vq_divk(e, i, 4), 2);
+  return vq_add(e, k, vq_add(e, vq_mulk(e, vq_modk(e, i, 4), 2), half));
 }
 
 // Offset of input `i` of the task in a picture: i runs over (c, u, v).

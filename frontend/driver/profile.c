@@ -61,6 +61,12 @@ static vq_status run_rounds(machine *m, int64_t n, const float *in, float *out,
   return VQ_OK;
 }
 
+// "gemm_u8i4_m197...", "attention_i8_b1...", unlike "gemm_m197..._quantize_u8".
+static bool multiplies_codes(const char *kernel) {
+  const char *p = strchr(kernel, '_');
+  return p && (strncmp(p, "_u8", 3) == 0 || strncmp(p, "_i8", 3) == 0);
+}
+
 static void summarise(const recorder *r, profile *p) {
   role *roles = malloc((p->model->n_step + 1) * sizeof *roles);
   if (!roles) vq_oom(p->model->n_step * sizeof *roles);
@@ -70,7 +76,7 @@ static void summarise(const recorder *r, profile *p) {
     const char *name = kernel_of(p, i)->name;
     step_profile *s = &p->step[i];
     s->role = roles[i];
-    s->codes = strstr(name, "_u8_") || strstr(name, "_i8_");
+    s->codes = multiplies_codes(name);
     s->median_s = quantile(t, r->n_round, 0.5);
     s->min_s = t[0];
     p->total_s += s->median_s;

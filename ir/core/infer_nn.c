@@ -37,43 +37,54 @@ vq_status vq_infer_matmul(vq_rule *r) {
   return vq_rule_result(r, x->dtype, rank + 2, dim);
 }
 
+// Shape of a weight of `out` rows of `k` in a layout of pack_weight; its rank, or 0
+// for any other layout.
+static unsigned packed_shape(vq_str layout, int64_t out, int64_t k, int64_t dim[5]) {
+  dim[0] = out / 16 + (out % 16 > 0), dim[1] = k, dim[2] = 16;
+  if (vq_str_is(layout, "panel16")) return 3;
+  if (vq_str_is(layout, "panel16x4")) {
+    dim[1] = (k + 3) / 4, dim[3] = 4;
+    return 4;
+  }
+  dim[1] = (k + 7) / 8, dim[3] = 4, dim[4] = 2;
+  return vq_str_is(layout, "panel16x8") ? 5 : 0;
+}
+
+// Codes take weights of i8 or i4 and a bias of i32 and give i32.
+static vq_status check_weight_type(vq_rule *r, vq_dtype *to) {
+  bool codes = vq_rule_in(r, 0)->dtype != VQ_f32;
+  vq_dtype w = vq_rule_in(r, 1)->dtype;
+  *to = codes ? VQ_i32 : VQ_f32;
+  if (!codes && vq_rule_dtype(r, 1, VQ_f32)) return VQ_ERR;
+  if (codes && vq_rule_max_bits(r, 0, 16)) return VQ_ERR;
+  if (codes && w != VQ_i8 && w != VQ_i4)
+    return vq_rule_bad(r, VQ_E_dtype, 1, "expected element type i8 or i4");
+  return r->n_in > 2 ? vq_rule_dtype(r, 2, *to) : VQ_OK;
+}
+
 // The weight operand (1) of linear and patch_embed with `k` inputs, plain or
-// packed, and the bias; yields the number of outputs. Codes take weights of i8
-// and a bias of i32 and give i32.
+// packed, and the bias; yields the number of outputs.
 static vq_status check_weight(vq_rule *r, vq_str layout, int64_t out,
                               int64_t k, int64_t *n_out, vq_dtype *to) {
   const vq_type *w = vq_rule_in(r, 1);
-  bool codes = vq_rule_in(r, 0)->dtype != VQ_f32;
-  *to = codes ? VQ_i32 : VQ_f32;
-  if (codes && (vq_rule_max_bits(r, 0, 16) || vq_rule_dtype(r, 1, VQ_i8)))
-    return VQ_ERR;
-  if (!codes && vq_rule_dtype(r, 1, VQ_f32)) return VQ_ERR;
-  if (r->n_in > 2 && vq_rule_dtype(r, 2, *to)) return VQ_ERR;
+  if (check_weight_type(r, to)) return VQ_ERR;
+  int64_t want[5];
+  unsigned rank = 2;
   if (vq_str_is(layout, "oi")) {
     if (vq_rule_rank(r, 1, 2)) return VQ_ERR;
-    int64_t want[] = {w->dim[0], k};
-    if (vq_rule_shape(r, 1, 2, want)) return VQ_ERR;
     if (out != 0 && out != w->dim[0])
       return vq_rule_bad_attr(r, "out", "is %lld, expected 0 or %lld",
                               (long long)out, (long long)w->dim[0]);
-    out = w->dim[0];
-  } else if (vq_str_is(layout, "panel16")) {
-    if (out < 1 || out > max_dim)
-      return vq_rule_bad_attr(r, "out", "is %lld, expected 1 or more",
-                              (long long)out);
-    int64_t want[] = {(out + 15) / 16, k, 16};
-    if (vq_rule_shape(r, 1, 3, want)) return VQ_ERR;
-  } else if (vq_str_is(layout, "panel16x4")) {
-    if (out < 1 || out > max_dim)
-      return vq_rule_bad_attr(r, "out", "is %lld, expected 1 or more",
-                              (long long)out);
-    int64_t want[] = {(out + 15) / 16, (k + 3) / 4, 16, 4};
-    if (vq_rule_shape(r, 1, 4, want)) return VQ_ERR;
-  } else {
+    out = want[0] = w->dim[0], want[1] = k;
+  } else if (!(rank = packed_shape(layout, out, k, want))) {
     return vq_rule_bad_attr(r, "layout",
-                            "is '%.*s', expected oi, panel16 or panel16x4",
+                            "is '%.*s', expected oi, panel16, panel16x4 or panel16x8",
                             VQ_FMT(layout));
+  } else if (out < 1 || out > max_dim) {
+    return vq_rule_bad_attr(r, "out", "is %lld, expected 1 or more",
+                            (long long)out);
   }
+  if (vq_rule_shape(r, 1, rank, want)) return VQ_ERR;
   *n_out = out;
   return vq_rule_shape(r, 2, 1, n_out);
 }
@@ -95,16 +106,11 @@ vq_status vq_infer_pack_weight(vq_rule *r) {
   ATTRS(pack_weight);
   const vq_type *w = vq_rule_in(r, 0);
   if (vq_rule_rank(r, 0, 2)) return VQ_ERR;
-  if (vq_str_is(a->layout, "panel16")) {
-    int64_t dim[] = {(w->dim[0] + 15) / 16, w->dim[1], 16};
-    return vq_rule_result(r, w->dtype, 3, dim);
-  }
-  if (vq_str_is(a->layout, "panel16x4")) {
-    int64_t dim[] = {(w->dim[0] + 15) / 16, (w->dim[1] + 3) / 4, 16, 4};
-    return vq_rule_result(r, w->dtype, 4, dim);
-  }
+  int64_t dim[5];
+  unsigned rank = packed_shape(a->layout, w->dim[0], w->dim[1], dim);
+  if (rank) return vq_rule_result(r, w->dtype, rank, dim);
   return vq_rule_bad_attr(r, "layout",
-                          "is '%.*s', expected panel16 or panel16x4",
+                          "is '%.*s', expected panel16, panel16x4 or panel16x8",
                           VQ_FMT(a->layout));
 }
 

@@ -1,5 +1,5 @@
-// Matrix products and the ops built on them: matmul, linear, pack_weight,
-// conv2d and patch_embed.
+// Matrix products and the ops built on them: matmul, linear, conv2d and
+// patch_embed.
 //
 // Each gathers its operands as rows of binary64 and leaves the sums to
 // eval_gemm.c; the bias is added to the finished sum, and the result is rounded
@@ -131,29 +131,7 @@ vq_status vq_eval_matmul(const vq_op *op, const vq_tensor *in, vq_tensor *out,
   return VQ_OK;
 }
 
-// ---- linear, pack_weight ------------------------------------------------------------
-
-// vq_gemm_pack of a panel16x4 weight.
-static double *unpack_x4(const vq_tensor *w, int64_t k, int64_t n) {
-  int64_t n_panel = (n + PANEL - 1) / PANEL, k4 = (k + 3) / 4;
-  double *panels = vq_eval_alloc((size_t)(n_panel * k * PANEL), sizeof *panels);
-  for (int64_t p = 0; p < n_panel; p++)
-    for (int64_t i = 0; i < k; i++)
-      vq_load_f64_n(w->type->dtype, w->data,
-                    ((p * k4 + i / 4) * PANEL) * 4 + i % 4, 4, PANEL,
-                    panels + (p * k + i) * PANEL);
-  return panels;
-}
-
-// Weight w[o, k], stored in any layout, as vq_gemm takes it. Free with free().
-static double *weight_panels(const vq_tensor *w, vq_str layout, int64_t k,
-                             int64_t n) {
-  if (vq_str_is(layout, "panel16x4")) return unpack_x4(w, k, n);
-  bool packed = vq_str_is(layout, "panel16");
-  vq_mat m = {w->type->dtype, w->data,           0, PANEL * k,
-              packed ? 1 : k, packed ? PANEL : 1, k, n};
-  return vq_gemm_pack(&m);
-}
+// ---- linear --------------------------------------------------------------------------
 
 vq_status vq_eval_linear(const vq_op *op, const vq_tensor *in, vq_tensor *out,
                          vq_diag *diag) {
@@ -162,7 +140,7 @@ vq_status vq_eval_linear(const vq_op *op, const vq_tensor *in, vq_tensor *out,
   int64_t k = tx->dim[tx->rank - 1], n = ty->dim[ty->rank - 1];
   int64_t n_row = 1;
   for (unsigned i = 0; i + 1 < ty->rank; i++) n_row *= ty->dim[i];
-  double *panels = weight_panels(&in[1], VQ_ATTRS(op, linear)->layout, k, n);
+  double *panels = vq_weight_panels(&in[1], VQ_ATTRS(op, linear)->layout, k, n);
   double *bias = load_all(op, in, 2);
   dense rows = {&in[0], 0, k};
   product p = {dense_rows, &rows, n_row, k, n, panels, bias, out, 0, n, 1};
@@ -171,46 +149,6 @@ vq_status vq_eval_linear(const vq_op *op, const vq_tensor *in, vq_tensor *out,
   free(bias);
   return VQ_OK;
 }
-
-// Moves an element of `size` bytes; weights of a file may have any alignment.
-#define PACK(size)                                                          \
-  for (int64_t p = 0; p < n_panel; p++)                                     \
-    for (int64_t i = 0; i < k; i++)                                         \
-      for (int64_t r = 0; r < PANEL && p * PANEL + r < n; r++)              \
-        memcpy((char *)out->data + ((p * k + i) * PANEL + r) * (size),      \
-               (const char *)in->data + ((p * PANEL + r) * k + i) * (size), \
-               (size))
-
-vq_status vq_eval_pack_weight(const vq_op *op, const vq_tensor *in,
-                              vq_tensor *out, vq_diag *diag) {
-  (void)diag;
-  int64_t n = in->type->dim[0], n_panel = out->type->dim[0];
-  int64_t k = in->type->dim[1];
-  memset(out->data, 0, (size_t)vq_type_bytes(out->type));
-  if (vq_str_is(VQ_ATTRS(op, pack_weight)->layout, "panel16x4")) {
-    int64_t k4 = out->type->dim[1];
-    for (int64_t o = 0; o < n; o++)
-      for (int64_t i = 0; i < k; i++)
-        vq_store_f64(out->type->dtype, out->data,
-                     ((o / PANEL * k4 + i / 4) * PANEL + o % PANEL) * 4 + i % 4,
-                     vq_load_f64(in->type->dtype, in->data, o * k + i));
-    return VQ_OK;
-  }
-  switch (vq_dtype_bits(in->type->dtype)) {
-    case 8: PACK(1); break;
-    case 16: PACK(2); break;
-    case 32: PACK(4); break;
-    case 64: PACK(8); break;
-    default:
-      for (int64_t o = 0; o < n; o++)
-        for (int64_t i = 0; i < k; i++)
-          vq_store_f64(out->type->dtype, out->data,
-                       (o / PANEL * k + i) * PANEL + o % PANEL,
-                       vq_load_f64(in->type->dtype, in->data, o * k + i));
-  }
-  return VQ_OK;
-}
-#undef PACK
 
 // ---- conv2d, patch_embed --------------------------------------------------------------
 
@@ -290,7 +228,7 @@ vq_status vq_eval_patch_embed(const vq_op *op, const vq_tensor *in,
   windows s = {.x = &in[0], .n_channel = x[1], .h = x[2], .w = x[3], .kh = ph,
                .kw = pw, .out_w = x[3] / pw, .stride = {ph, pw},
                .dilation = {1, 1}};
-  double *panels = weight_panels(&in[1], at->layout, k, n);
+  double *panels = vq_weight_panels(&in[1], at->layout, k, n);
   double *bias = load_all(op, in, 2);
   for (int64_t b = 0; b < y[0]; b++) {
     s.base = b * x[1] * x[2] * x[3];

@@ -86,6 +86,8 @@ typedef struct vq_mat {
 
 // Columns of b as binary64 panels of 16, missing columns 0. Free with free().
 double *vq_gemm_pack(const vq_mat *b);
+// The same of weight w[o, k], stored in any layout of pack_weight.
+double *vq_weight_panels(const vq_tensor *w, vq_str layout, int64_t k, int64_t n);
 
 // y[i][j] = sum over k ascending of a[i][k] b[k][j], for n_row rows. `y` has
 // rows of vq_gemm_width(n) elements.

@@ -150,14 +150,20 @@ static int64_t rows_of(const vq_type *t) {
   return n;
 }
 
-// "_u8" for an anchor that reads codes.
-static const char *name_codes(const vq_op *op) {
-  switch (vq_in(op, 0)->type->dtype) {
-    case VQ_u8: return "_u8";
-    case VQ_i8: return "_i8";
-    case VQ_i16: return "_i16";
-    default: return "";
-  }
+// "_u8" for an anchor that reads codes; with those of its weights, "_u8i4".
+static void name_codes(vq_strbuf *s, const vq_op *op) {
+  vq_dtype x = vq_in(op, 0)->type->dtype;
+  if (x == VQ_f32) return;
+  vq_strbuf_printf(s, "_%s", vq_dtype_name(x));
+  if (op->code == VQ_OP_linear || op->code == VQ_OP_patch_embed)
+    vq_strbuf_puts(s, vq_dtype_name(vq_in(op, 1)->type->dtype));
+}
+
+// "_add", or "_quantize_u8" for an op that makes codes.
+static void name_op(vq_strbuf *s, const vq_op *op) {
+  vq_strbuf_printf(s, "%s%s", s->n ? "_" : "", vq_op_info(op->code)->name);
+  if (op->code == VQ_OP_quantize || op->code == VQ_OP_requantize)
+    vq_strbuf_printf(s, "_%s", vq_dtype_name(op->out->type->dtype));
 }
 
 // Length of the sums of linear or patch_embed.
@@ -174,9 +180,9 @@ static void name_anchor(vq_strbuf *s, const vq_op *op) {
   switch (op->code) {
     case VQ_OP_linear:
     case VQ_OP_patch_embed:
-      vq_strbuf_printf(s, "%s%s_m%lldn%lldk%lld%s",
-                       op->code == VQ_OP_linear ? "gemm" : "patches",
-                       name_codes(op), rows, cols, depth_of(op),
+      vq_strbuf_puts(s, op->code == VQ_OP_linear ? "gemm" : "patches");
+      name_codes(s, op);
+      vq_strbuf_printf(s, "_m%lldn%lldk%lld%s", rows, cols, depth_of(op),
                        op->n_in > 2 ? "_bias" : "");
       break;
     case VQ_OP_attention:
@@ -185,16 +191,17 @@ static void name_anchor(vq_strbuf *s, const vq_op *op) {
                             ? VQ_ATTRS(op, attention)->heads
                             : VQ_ATTRS(op, attention_int)->heads;
       long long n = t->dim[1], m = vq_in(op, 1)->type->dim[1];
-      vq_strbuf_printf(s, "attention%s_b%lldh%lldn%lld", name_codes(op),
-                       (long long)t->dim[0], heads, n);
+      vq_strbuf_puts(s, "attention");
+      name_codes(s, op);
+      vq_strbuf_printf(s, "_b%lldh%lldn%lld", (long long)t->dim[0], heads, n);
       if (m != n) vq_strbuf_printf(s, "m%lld", m);
       vq_strbuf_printf(s, "d%lld%s", cols / heads, op->n_in > 3 ? "_bias" : "");
       break;
     }
     default:
-      vq_strbuf_printf(s, "%s%s_r%lldc%lld",
-                       op->code == VQ_OP_layer_norm ? "layernorm" : "softmax",
-                       name_codes(op), rows, cols);
+      vq_strbuf_puts(s, op->code == VQ_OP_layer_norm ? "layernorm" : "softmax");
+      name_codes(s, op);
+      vq_strbuf_printf(s, "_r%lldc%lld", rows, cols);
   }
 }
 
@@ -203,8 +210,7 @@ static void name_group(vq_strbuf *s, const group *g) {
   bool anchored = is_anchor(g->op[g->anchor]);
   if (anchored) name_anchor(s, g->op[g->anchor]);
   if (g->op[0]->code == VQ_OP_gather_rows) vq_strbuf_puts(s, "_rows");
-  for (unsigned i = g->anchor + anchored; i < g->n; i++)
-    vq_strbuf_printf(s, "%s%s", s->n ? "_" : "", vq_op_info(g->op[i]->code)->name);
+  for (unsigned i = g->anchor + anchored; i < g->n; i++) name_op(s, g->op[i]);
   if (anchored) return;
   const vq_type *t = g->op[g->n - 1]->out->type;
   for (unsigned k = 0; k < t->rank; k++)

@@ -9,9 +9,15 @@
 #include "vq/rewrite.h"
 #include "vq/strbuf.h"
 
-// Codes are taken four at a time.
+// Codes are taken four at a time, those of four bits eight at a time.
 static vq_str layout_of(const vq_value *w) {
-  return w->type->dtype == VQ_f32 ? VQ_LIT("panel16") : VQ_LIT("panel16x4");
+  switch (w->type->dtype) {
+    case VQ_i8: return VQ_LIT("panel16x4");
+    case VQ_i4: return VQ_LIT("panel16x8");
+    case VQ_f32: case VQ_i64: case VQ_i32: case VQ_i16: case VQ_u8: case VQ_u4:
+    case VQ_bool: case VQ_N_DTYPES: return VQ_LIT("panel16");
+  }
+  VQ_BUG("element type %d", (int)w->type->dtype);
 }
 
 static vq_value *evaluate(vq_op *op, vq_const *w, vq_str name,

@@ -53,7 +53,8 @@ static vq_status freeze_value(vq_op *fq, vq_pass_ctx *pc) {
   vq_value *in[] = {vq_in(fq, VQ_FQ_X), inverse(m, base, scale, pc), zero};
   if (!in[1]) return VQ_ERR;
   vq_attrs_quantize qa = {.to = code_type(fq), .lo = a->lo, .hi = a->hi};
-  vq_value *q = vq_build1(&b, VQ_OP_quantize, in, zero ? 3 : 2, &qa, VQ_LIT(""));
+  vq_value *q = vq_build1(&b, VQ_OP_quantize, in, zero ? 3 : 2, &qa,
+                          vq_quant_codes(m, in[0]));
   if (!q) return VQ_ERR;
   vq_value *back[] = {q, scale, zero};
   vq_value *y = vq_build1(&b, VQ_OP_dequantize, back, zero ? 3 : 2, NULL, VQ_LIT(""));
@@ -62,26 +63,38 @@ static vq_status freeze_value(vq_op *fq, vq_pass_ctx *pc) {
   return VQ_OK;
 }
 
-static vq_status freeze_weight(vq_op *fq, vq_pass_ctx *pc) {
+static int code_of(double w, double scale, const vq_attrs_fake_quant *a) {
+  double v = nearbyint(w / scale);
+  v = v > (double)a->lo ? v : (double)a->lo;  // a NaN as well
+  return (int)(v < (double)a->hi ? v : (double)a->hi);
+}
+
+// The codes of a weight; those of at most four bits take half a byte each.
+static vq_const *weight_codes(vq_op *fq, const float *w, const float *s, vq_str name) {
   const vq_attrs_fake_quant *a = VQ_ATTRS(fq, fake_quant);
   vq_module *m = fq->func->module;
-  vq_value *x = vq_in(fq, VQ_FQ_X), *scale = vq_in(fq, VQ_FQ_SCALE);
-  const vq_type *t = vq_type_tensor(m->ctx, VQ_i8, x->type->rank, x->type->dim, NULL);
-  int64_t rows = x->type->dim[0], cols = vq_type_count(t) / rows;
-  const float *w = vq_quant_floats(pc, x), *s = vq_quant_floats(pc, scale);
-  int8_t *q = vq_arena_alloc(&m->arena, (size_t)vq_type_bytes(t), 64);
-  if (!w || !s) return VQ_ERR;
-  for (int64_t o = 0; o < rows; o++)
-    for (int64_t i = 0; i < cols; i++) {
-      double v = nearbyint((double)w[o * cols + i] / (double)s[o]);
-      v = v > (double)a->lo ? v : (double)a->lo;  // a NaN as well
-      v = v < (double)a->hi ? v : (double)a->hi;
-      q[o * cols + i] = (int8_t)v;
+  const vq_type *x = vq_in(fq, VQ_FQ_X)->type;
+  bool small = a->lo >= -8 && a->hi <= 7;
+  const vq_type *t = vq_type_tensor(m->ctx, small ? VQ_i4 : VQ_i8, x->rank, x->dim, NULL);
+  int64_t rows = x->dim[0], cols = vq_type_count(t) / rows;
+  uint8_t *q = vq_arena_alloc(&m->arena, (size_t)vq_type_bytes(t), 64);
+  for (int64_t o = 0, i = 0; o < rows; o++)
+    for (int64_t end = i + cols; i < end; i++) {
+      int v = code_of((double)w[i], (double)s[o], a);
+      if (!small)
+        q[i] = (uint8_t)v;
+      else
+        q[i / 2] = (uint8_t)(i % 2 ? q[i / 2] | (v & 15) << 4 : v & 15);
     }
-  vq_strbuf name = {0};
-  vq_strbuf_printf(&name, "%.*s.codes", VQ_FMT(x->name));
-  vq_const *codes = vq_const_new(m, vq_intern(m->ctx, vq_strbuf_view(&name)), t, q);
-  vq_strbuf_release(&name);
+  return vq_const_new(m, name, t, q);
+}
+
+static vq_status freeze_weight(vq_op *fq, vq_pass_ctx *pc) {
+  vq_module *m = fq->func->module;
+  vq_value *x = vq_in(fq, VQ_FQ_X), *scale = vq_in(fq, VQ_FQ_SCALE);
+  const float *w = vq_quant_floats(pc, x), *s = vq_quant_floats(pc, scale);
+  if (!w || !s) return VQ_ERR;
+  vq_const *codes = weight_codes(fq, w, s, vq_quant_codes(m, x));
   vq_builder b = {fq->func, fq, fq->loc, pc->diag};
   vq_value *in[] = {&codes->value, scale};
   vq_value *y = vq_build1(&b, VQ_OP_dequantize, in, 2, NULL, VQ_LIT(""));

@@ -56,7 +56,8 @@ static vq_value *requantize_like(vq_lowering *lo, const vq_op *q, vq_opcode code
   vq_value *in[] = {x, mult, zero};
   vq_attrs_requantize r = {.to = a->to, .lo = a->lo, .hi = a->hi};
   return vq_build1(&lo->b, code, in, zero ? 3 : 2,
-                   code == VQ_OP_requantize ? (const void *)&r : a, VQ_LIT(""));
+                   code == VQ_OP_requantize ? (const void *)&r : a,
+                   vq_quant_codes(lo->m, x));
 }
 
 static bool is_scalar_quantize(const vq_op *q) {

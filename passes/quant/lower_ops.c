@@ -2,21 +2,31 @@
 #include <math.h>
 
 #include "quant/lower_int.h"
+#include "vq/eval.h"
 
 // ---- linear, patch_embed -----------------------------------------------------------
+
+// The sum of codes [at, at + n).
+static int64_t sum_of(vq_dtype t, const void *code, int64_t at, int64_t n) {
+  int64_t sum = 0;
+  if (t == VQ_i8)
+    for (int64_t i = 0; i < n; i++) sum += ((const int8_t *)code)[at + i];
+  else
+    for (int64_t i = 0; i < n; i++) sum += vq_load_i64(t, code, at + i);
+  return sum;
+}
 
 // b / (sx sw_o) - zx * sum_i w_oi, in i32.
 static vq_value *int_bias(vq_lowering *lo, const vq_op *op, const vq_coded *x,
                           const vq_coded *w) {
   int64_t n = w->q->type->dim[0], k = vq_type_count(w->q->type) / n;
-  const int8_t *code = vq_const_bytes(vq_const_of(w->q));
+  const void *code = vq_const_bytes(vq_const_of(w->q));
   const float *bias = vq_quant_bias(lo->pc, op, n);
   if (!code || !bias) return NULL;
   int32_t *b = VQ_NEW_N(lo->pc->temp, int32_t, (size_t)n);
   double sx = vq_lower_scale(x), zx = vq_lower_zero(x);
   for (int64_t o = 0; o < n; o++) {
-    int64_t sum = 0;
-    for (int64_t i = 0; i < k; i++) sum += code[o * k + i];
+    int64_t sum = sum_of(w->q->type->dtype, code, o * k, k);
     double v = nearbyint((double)bias[o] / (sx * (double)vq_quant_at(w->scale, o))) -
                zx * (double)sum;
     b[o] = (int32_t)fmin(fmax(v, -0x1p30), 0x1p30);

@@ -28,16 +28,23 @@ bool vq_quant_known(const vq_op *fq) {
   return !c || vq_const_f64(c, 0) != 0;
 }
 
+static vq_str with_suffix(vq_module *m, vq_str base, const char *suffix) {
+  vq_strbuf name = {0};
+  vq_strbuf_printf(&name, "%.*s.%s", VQ_FMT(base), suffix);
+  vq_str s = vq_intern(m->ctx, vq_strbuf_view(&name));
+  vq_strbuf_release(&name);
+  return s;
+}
+
 vq_value *vq_quant_const(vq_module *m, vq_str base, const char *suffix,
                          vq_dtype dtype, unsigned rank, const int64_t *dim,
                          const void *data) {
-  vq_strbuf name = {0};
-  vq_strbuf_printf(&name, "%.*s.%s", VQ_FMT(base), suffix);
   const vq_type *t = vq_type_tensor(m->ctx, dtype, rank, dim, NULL);
-  vq_const *c = vq_const_new_copy(m, vq_intern(m->ctx, vq_strbuf_view(&name)), t,
-                                  data);
-  vq_strbuf_release(&name);
-  return &c->value;
+  return &vq_const_new_copy(m, with_suffix(m, base, suffix), t, data)->value;
+}
+
+vq_str vq_quant_codes(vq_module *m, const vq_value *x) {
+  return x->name.n ? with_suffix(m, x->name, "codes") : VQ_LIT("");
 }
 
 void vq_quant_set(vq_op *fq, int64_t n, const float *scale, const float *zero) {

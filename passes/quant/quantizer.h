@@ -52,6 +52,8 @@ void vq_quant_merge_channels(vq_op *fq);
 vq_value *vq_quant_const(vq_module *m, vq_str base, const char *suffix,
                          vq_dtype dtype, unsigned rank, const int64_t *dim,
                          const void *data);
+// Name of the codes of `x`: "<x>.codes", or none.
+vq_str vq_quant_codes(vq_module *m, const vq_value *x);
 
 // Element `i` of a scale or zero operand that has one or `n` elements.
 float vq_quant_at(vq_value *c, int64_t i);

@@ -141,7 +141,8 @@ int main(int argc, char **argv) {
          peak.vnni ? 2 / peak.codes : 0);
   for (uint32_t i = 0; i < m->n_kernel; i++) {
     double one = sum[i] / n[i], rate = 2e-9 * (double)m->kernel[i].macs / one;
-    int codes = peak.vnni && strstr(m->kernel[i].name, "_u8_");
+    const char *of = strchr(m->kernel[i].name, '_');
+    int codes = peak.vnni && of && strncmp(of, "_u8", 3) == 0;
     printf("%-32s %3u x %9.1f us %5.1f %% %7.1f Gop/s %5.1f %% of peak\n",
            m->kernel[i].name, n[i], one * 1e6, 100 * sum[i] / total, rate,
            50 * rate * (codes ? peak.codes : peak.fma));

@@ -151,6 +151,7 @@ static vq_module *with_cases(case_fn use, double (*limit)[2]) {
 #define CURVE(name, lo, hi) \
   {VQ_OP_piecewise, A(piecewise, .fn = VQ_LIT(name)), {T(f32, 3, 37), END}, lo, hi}
 #define X4(n) A(linear, .layout = VQ_LIT("panel16x4"), .out = n)
+#define X8(n) A(linear, .layout = VQ_LIT("panel16x8"), .out = n)
 #define ATT(n, s, lev, qz, kz, vz) A(attention_int, .heads = n, .scale = s, \
   .levels = lev, .q_zero = qz, .k_zero = kz, .v_zero = vz)
 
@@ -177,7 +178,16 @@ static vq_module *with_code_cases(case_fn use, double (*limit)[2]) {
     {VQ_OP_linear, X4(16), {T(u8, 1, 4, 8), T(i8, 1, 2, 16, 4), END}, 0, 0},
     {VQ_OP_linear, X4(20), {T(i8, 3, 6), T(i8, 2, 2, 16, 4), END}, 0, 0},
     {VQ_OP_linear, X4(20), {T(i16, 3, 6), T(i8, 2, 2, 16, 4), END}, 0, 0},
+    {VQ_OP_linear, NULL, {T(u8, 7, 5), T(i4, 19, 5), T(i32, 19), END}, 0, 0},
+    {VQ_OP_linear, X8(35), {T(u8, 7, 37), T(i4, 3, 5, 16, 4, 2), T(i32, 35), END}, 0, 0},
+    {VQ_OP_linear, X8(20), {T(i16, 3, 6), T(i4, 2, 1, 16, 4, 2), END}, 0, 0},
+    {VQ_OP_linear, X8(20), {T(u8, 3, 6), T(i8, 2, 1, 16, 4, 2), END}, 0, 0},
+    {VQ_OP_linear, X4(20), {T(u8, 3, 6), T(i4, 2, 2, 16, 4), END}, 0, 0},
     {VQ_OP_pack_weight, NULL, {T(i8, 35, 7), END}, 0, 0},
+    {VQ_OP_pack_weight, A(pack_weight, .layout = VQ_LIT("panel16x8")), {T(i4, 35, 11),
+        END}, 0, 0},
+    {VQ_OP_pack_weight, A(pack_weight, .layout = VQ_LIT("panel16x8")), {T(i8, 3, 4),
+        END}, 0, 0},
     {VQ_OP_pack_weight, A(pack_weight, .layout = VQ_LIT("panel16x4")), {T(i8, 35, 7),
         END}, 0, 0},
     {VQ_OP_patch_embed, A(patch_embed, .patch = VQ_INTS(4, 2), .layout = VQ_LIT("oi"),

@@ -1,6 +1,7 @@
 // Matrix products, convolution and attention of sizes that fit no block,
 // against plain loops: the same bits, because the order of sums is defined.
 #include <check.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "vq/eval.h"
@@ -89,6 +90,34 @@ START_TEST(test_linear_layouts) {
     ck_assert_msg(w.y[i] == (float)sum, "element %d", i);
     ck_assert_msg(w.y[i + w.n / 2] == w.y[i], "packed element %d", i);
   }
+  end(&w);
+}
+END_TEST
+
+// Codes of four bits in each layout.
+START_TEST(test_code_layouts) {
+  world w;
+  evaluate(&w, HEAD
+           "const @x : tensor<5x21, u8> = random<seed = 1, std = 90>\n"
+           "const @w : tensor<37x21, i4> = random<seed = 2, std = 4>\n"
+           "func @main() -> (tensor<4x5x37, f32>) {\n"
+           "  %p = pack_weight @w {layout = \"panel16x4\"} : tensor<3x6x16x4, i4>\n"
+           "  %q = pack_weight @w {layout = \"panel16x8\"} : tensor<3x3x16x4x2, i4>\n"
+           "  %e = pack_weight @w : tensor<3x21x16, i4>\n"
+           "  %a = linear @x, @w : tensor<5x37, i32>\n"
+           "  %b = linear @x, %p {layout = \"panel16x4\", out = 37} : tensor<5x37, i32>\n"
+           "  %c = linear @x, %q {layout = \"panel16x8\", out = 37} : tensor<5x37, i32>\n"
+           "  %d = linear @x, %e {layout = \"panel16\", out = 37} : tensor<5x37, i32>\n"
+           "  %r = concat %a, %b, %c, %d {axis = 0} : tensor<20x37, i32>\n"
+           "  %f = cast %r {to = \"f32\"} : tensor<20x37, f32>\n"
+           "  %y = reshape %f {shape = [4, 5, 37]} : tensor<4x5x37, f32>\n"
+           "  return %y\n}\n");
+  float most = 0;
+  for (int i = 0; i < w.n; i++) {
+    most = fmaxf(most, fabsf(w.y[i]));
+    ck_assert_msg(w.y[i] == w.y[i % (w.n / 4)], "element %d", i);
+  }
+  ck_assert(most > 1000);
   end(&w);
 }
 END_TEST
@@ -186,6 +215,7 @@ int main(void) {
   tcase_set_timeout(t, 0);
   tcase_add_test(t, test_matmul);
   tcase_add_test(t, test_linear_layouts);
+  tcase_add_test(t, test_code_layouts);
   tcase_add_test(t, test_conv2d);
   tcase_add_test(t, test_patch_embed);
   tcase_add_test(t, test_attention);

@@ -11,10 +11,13 @@ static unsigned numbers(text *t, int n, double size) {
   return at++;
 }
 
-// Weights of n rows as a constant, which the pass pack lays out.
+// Weights of n rows as a constant, which the pass pack lays out; every second one has
+// four bits.
 static void weights(text *t, int n, int k) {
-  vq_strbuf_printf(&t->constants, "const @w%u : tensor<%dx%d, i8> = random<seed = %u, std = 60>\n",
-                   t->n_case, n, k, t->n_case);
+  bool small = t->n_case % 2;
+  vq_strbuf_printf(&t->constants, "const @w%u : tensor<%dx%d, %s> = random<seed = %u,"
+                   " std = %d>\n", t->n_case, n, k, small ? "i4" : "i8", t->n_case,
+                   small ? 4 : 60);
 }
 
 enum epilogue { SUMS, REQUANTIZE, FLOATS, GELU, RESIDUAL, N_EPILOGUE };
