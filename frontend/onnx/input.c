@@ -49,18 +49,45 @@ static const Onnx__TypeProto__Tensor *tensor_of(
 
 // ---- what the user says ------------------------------------------------------
 
+// True when the option's text, [NAME:]SHAPE, is for input `i`: without a name,
+// for the first.
+static bool is_for(const char *text, unsigned i, const char *raw, vq_str name) {
+  const char *colon = strrchr(text, ':');
+  if (!colon)
+    return i == 0;
+  vq_str wanted = {text, (size_t)(colon - text)};
+  return vq_str_eq(wanted, vq_str_of(raw)) || vq_str_eq(wanted, name);
+}
+
 // The shape text given for input `i`, or NULL.
 static const char *given(const vq_ox *ox, const input *in, unsigned i) {
   for (unsigned k = 0; k < ox->opt->n_shape; k++) {
     const char *text = ox->opt->shape[k], *colon = strrchr(text, ':');
-    if (!colon && i == 0)
-      return text;
-    vq_str name = {text, colon ? (size_t)(colon - text) : 0};
-    if (colon && (vq_str_eq(name, vq_str_of(in->info->name)) ||
-                  vq_str_eq(name, in->name)))
-      return colon + 1;
+    if (is_for(text, i, in->info->name, in->name))
+      return colon ? colon + 1 : text;
   }
   return NULL;
+}
+
+// Each shape given must be for an input, and for one that has no other.
+static vq_status check_given(vq_ox *ox, vq_loc loc, const char *const *raw,
+                             const vq_str *name, unsigned n) {
+  const char *const *shape = ox->opt->shape;
+  for (unsigned k = 0; k < ox->opt->n_shape; k++) {
+    unsigned i = 0;
+    while (i < n && !is_for(shape[k], i, raw[i], name[i]))
+      i++;
+    if (i == n)
+      return vq_error(ox->diag, VQ_E_option, loc, "shape '%s' is for no input "
+                      "of the model, whose first is '%.*s'", shape[k],
+                      VQ_FMT(name[0]));
+    for (unsigned j = 0; j < k; j++)
+      if (is_for(shape[j], i, raw[i], name[i]))
+        return vq_error(ox->diag, VQ_E_option, loc, "input '%.*s' is given two "
+                        "shapes, '%s' and '%s'", VQ_FMT(name[i]), shape[j],
+                        shape[k]);
+  }
+  return VQ_OK;
 }
 
 static vq_status apply_given(vq_ox *ox, vq_loc loc, input *in,
@@ -292,6 +319,8 @@ vq_status vq_ox_inputs(vq_ox *ox, vq_ox_frame *frame,
   }
   if (!n)
     return vq_error(ox->diag, VQ_E_onnx_model, loc, "the model has no input");
+  if (check_given(ox, loc, raw, name, n))
+    return VQ_ERR;
   ox->main = vq_func_create(ox->m, VQ_FUNC, VQ_LIT("main"), n, type, name);
   for (unsigned i = 0; i < n; i++) {
     vq_ox_val *v = vq_ox_val_new(ox, type[i]);
