@@ -71,6 +71,8 @@ void vq_nest_softmax(const vq_emit *e, const vq_op *op, LLVMValueRef task,
 int64_t vq_nest_softmax_tasks(const vq_op *op);
 void vq_nest_layer_norm(const vq_emit *e, const vq_op *op, LLVMValueRef task,
                         LLVMValueRef scratch);
+void vq_nest_layer_norm_grad(const vq_emit *e, const vq_op *op, LLVMValueRef task,
+                             LLVMValueRef scratch);
 void vq_nest_matmul(const vq_emit *e, const vq_op *op, LLVMValueRef task,
                     LLVMValueRef scratch);
 void vq_nest_linear(const vq_emit *e, const vq_op *op, LLVMValueRef task,

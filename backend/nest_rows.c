@@ -1,5 +1,5 @@
 // Ops of the generic emitter that walk rows: concat, reductions, softmax,
-// layer_norm.
+// layer_norm and its gradient.
 //
 // Float sums are kept in vectors of partial sums (LLVM may not reorder a sum,
 // we may): reductions in binary64, the others in binary32.
@@ -380,4 +380,66 @@ void vq_nest_layer_norm(const vq_emit *e, const vq_op *op, val task, val scratch
   var = LLVMBuildFAdd(e->b, var, vq_kf32(e, VQ_ATTRS(op, layer_norm)->eps), "");
   val scale = LLVMBuildFDiv(e->b, vq_kf32(e, 1), vq_vsqrt(e, var), "");
   vq_row_each(e, n, run_lanes(e, &p.x), norm_body, &p, 1, &scale);
+}
+
+// The derivative of a row: sums of g and of g (x - mean), then
+// y = (g - mean_g - slope (x - mean)) * inv.
+typedef struct norm_grad {
+  vq_run x, g, y;
+  val mean, mean_g, slope, inv;
+} norm_grad;
+
+static val centred(const vq_emit *e, const norm_grad *p, val col, unsigned lanes,
+                   unsigned n) {
+  return LLVMBuildFSub(e->b, load_run(e, &p->x, col, lanes, n),
+                       vq_splat(e, p->mean, lanes), "");
+}
+
+// Lanes beyond the row have g = 0.
+static void cross_body(const vq_emit *e, void *user, val col, unsigned lanes,
+                       unsigned n, val *acc) {
+  norm_grad *p = user;
+  acc[0] = vq_fma(e, load_run(e, &p->g, col, lanes, n),
+                  centred(e, p, col, lanes, n), acc[0]);
+}
+
+static void norm_grad_body(const vq_emit *e, void *user, val col, unsigned lanes,
+                           unsigned n, val *acc) {
+  (void)acc;
+  norm_grad *p = user;
+  val g = LLVMBuildFSub(e->b, load_run(e, &p->g, col, lanes, n),
+                        vq_splat(e, p->mean_g, lanes), "");
+  val part = LLVMBuildFMul(e->b, vq_splat(e, p->slope, lanes),
+                           centred(e, p, col, lanes, n), "");
+  g = LLVMBuildFSub(e->b, g, part, "");
+  store_run(e, &p->y, col,
+            LLVMBuildFMul(e->b, g, vq_splat(e, p->inv, lanes), ""), n);
+}
+
+void vq_nest_layer_norm_grad(const vq_emit *e, const vq_op *op, val task,
+                             val scratch) {
+  (void)scratch;
+  const vq_type *t = op->out[0].type;
+  int64_t n = t->dim[t->rank - 1];
+  val at = vq_mulk(e, task, n), count = vq_kf32(e, (float)n);
+  norm_grad p = {
+      .x = {vq_at(e, e->f32, vq_nest_ptr(e, vq_in(op, 0)), at), n, 1},
+      .g = {vq_at(e, e->f32, vq_nest_ptr(e, vq_in(op, 1)), at), n, 1},
+      .y = {vq_at(e, e->f32, vq_nest_ptr(e, &op->out[0]), at), n, 1}};
+  run_pass of_x = {.x = p.x}, of_g = {.x = p.g};
+  of_x.k = LLVMBuildFDiv(e->b, fold(e, &of_x, sum_body, 0, vq_combine_add), count,
+                         "");
+  p.mean = of_x.k;
+  val var = LLVMBuildFDiv(e->b, fold(e, &of_x, square_body, 0, vq_combine_add),
+                          count, "");
+  var = LLVMBuildFAdd(e->b, var, vq_kf32(e, VQ_ATTRS(op, layer_norm_grad)->eps), "");
+  p.inv = LLVMBuildFDiv(e->b, vq_kf32(e, 1), vq_vsqrt(e, var), "");
+  p.mean_g = LLVMBuildFDiv(e->b, fold(e, &of_g, sum_body, 0, vq_combine_add), count,
+                           "");
+  unsigned lanes = run_lanes(e, &p.x);
+  val cross = vq_kf_like(vq_vec_type(e->f32, lanes), 0);
+  vq_row_each(e, n, lanes, cross_body, &p, 1, &cross);
+  cross = LLVMBuildFDiv(e->b, vq_reduce(e, cross, vq_combine_add), count, "");
+  p.slope = LLVMBuildFMul(e->b, cross, LLVMBuildFMul(e->b, p.inv, p.inv, ""), "");
+  vq_row_each(e, n, lanes, norm_grad_body, &p, 0, NULL);
 }

@@ -189,6 +189,17 @@ vq_status vq_infer_layer_norm(vq_rule *r) {
   return vq_rule_result(r, VQ_f32, x->rank, x->dim);
 }
 
+vq_status vq_infer_layer_norm_grad(vq_rule *r) {
+  ATTRS(layer_norm_grad);
+  const vq_type *x = vq_rule_in(r, 0);
+  if (vq_rule_min_rank(r, 0, 1) || vq_rule_shape(r, 1, x->rank, x->dim))
+    return VQ_ERR;
+  if (!isfinite(a->eps) || a->eps < 0)
+    return vq_rule_bad_attr(r, "eps", "is %g, expected 0 or more",
+                            (double)a->eps);
+  return vq_rule_result(r, x->dtype, x->rank, x->dim);
+}
+
 vq_status vq_infer_softmax(vq_rule *r) {
   ATTRS(softmax);
   const vq_type *x = vq_rule_in(r, 0);

@@ -52,6 +52,7 @@ static int64_t weight(vq_opcode code) {
     case VQ_OP_attention:
     case VQ_OP_attention_int:
     case VQ_OP_layer_norm:
+    case VQ_OP_layer_norm_grad:
       return 8;
     default:
       return 1;

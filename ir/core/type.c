@@ -25,7 +25,7 @@ vq_dtype_class vq_dtype_class_of(vq_dtype t) { return dtypes[t].cls; }
 
 bool vq_dtype_parse(vq_str name, vq_dtype *out) {
   for (int t = 0; t < VQ_N_DTYPES; t++) {
-    if (!vq_str_is(name, dtypes[t].name)) continue;
+    if (t == VQ_f64 || !vq_str_is(name, dtypes[t].name)) continue;
     *out = (vq_dtype)t;
     return true;
   }

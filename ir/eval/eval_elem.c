@@ -78,15 +78,11 @@ void vq_load_f64_n(vq_dtype t, const void *data, int64_t at, int64_t stride,
   }
 }
 
-static inline int64_t f32_to_i64(float v) {
-  return saturate((double)v, INT64_MIN, INT64_MAX);
-}
-
 void vq_load_i64_n(vq_dtype t, const void *data, int64_t at, int64_t stride,
                    int64_t n, int64_t *dst) {
-  if (t == VQ_f32) {
+  if (vq_dtype_class_of(t) == VQ_CLASS_FLOAT) {
     for (int64_t i = 0; i < n; i++)
-      dst[i] = f32_to_i64(get_f32(data, at + i * stride));
+      dst[i] = saturate(vq_load_f64(t, data, at + i * stride), INT64_MIN, INT64_MAX);
     return;
   }
   switch (t) {
@@ -106,6 +102,10 @@ void vq_store_f64_n(vq_dtype t, void *data, int64_t at, int64_t stride,
   if (t == VQ_f32) {
     for (int64_t i = 0; i < n; i++)
       put_f32(data, at + i * stride, (float)src[i]);
+    return;
+  }
+  if (t == VQ_f64) {
+    for (int64_t i = 0; i < n; i++) put_f64(data, at + i * stride, src[i]);
     return;
   }
   if (t == VQ_bool) {

@@ -37,6 +37,36 @@ vq_status vq_eval_layer_norm(const vq_op *op, const vq_tensor *in,
   return VQ_OK;
 }
 
+// One row: `g` becomes the result.
+static void norm_grad_row(const double *x, double *g, int64_t n, double eps) {
+  double dn = (double)n, sum = 0, square = 0, sum_g = 0, cross = 0;
+  for (int64_t i = 0; i < n; i++) sum += x[i];
+  double mean = sum / dn;
+  for (int64_t i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean);
+  double root = sqrt(square / dn + eps);
+  for (int64_t i = 0; i < n; i++) sum_g += g[i];
+  for (int64_t i = 0; i < n; i++) cross += g[i] * ((x[i] - mean) / root);
+  for (int64_t i = 0; i < n; i++)
+    g[i] = (g[i] - sum_g / dn - (x[i] - mean) / root * (cross / dn)) / root;
+}
+
+vq_status vq_eval_layer_norm_grad(const vq_op *op, const vq_tensor *in,
+                                  vq_tensor *out, vq_diag *diag) {
+  (void)diag;
+  const vq_type *t = in[0].type;
+  int64_t n = t->dim[t->rank - 1], count = vq_type_count(t);
+  double eps = (double)VQ_ATTRS(op, layer_norm_grad)->eps;
+  double *x = vq_eval_alloc((size_t)(2 * n), sizeof *x), *g = x + n;
+  for (int64_t at = 0; at < count; at += n) {
+    vq_load_f64_n(t->dtype, in[0].data, at, 1, n, x);
+    vq_load_f64_n(t->dtype, in[1].data, at, 1, n, g);
+    norm_grad_row(x, g, n, eps);
+    vq_store_f64_n(t->dtype, out->data, at, 1, n, g);
+  }
+  free(x);
+  return VQ_OK;
+}
+
 static void softmax_row(double *x, int64_t n) {
   double most = (double)-INFINITY, sum = 0;
   for (int64_t i = 0; i < n; i++) most = x[i] > most ? x[i] : most;

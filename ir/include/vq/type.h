@@ -23,7 +23,7 @@ typedef enum vq_dtype {
 const char *vq_dtype_name(vq_dtype t);
 unsigned vq_dtype_bits(vq_dtype t);
 vq_dtype_class vq_dtype_class_of(vq_dtype t);
-// Returns false when `name` is no dtype.
+// Returns false when `name` is no dtype of the text form.
 bool vq_dtype_parse(vq_str name, vq_dtype *out);
 
 // tensor<d0x...xd(rank-1), dtype, q=@name>. Every dimension is at least 0 and
