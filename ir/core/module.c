@@ -3,9 +3,9 @@
 #include <sys/mman.h>
 
 #include "core/core.h"
-#include "support/rng.h"
 #include "vq/build.h"
 #include "vq/eval.h"
+#include "vq/rng.h"
 
 struct vq_mapping {
   void *base;

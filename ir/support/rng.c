@@ -1,5 +1,5 @@
 // splitmix64 (Steele, Lea, Flood 2014) and the Irwin-Hall normal.
-#include "support/rng.h"
+#include "vq/rng.h"
 
 uint64_t vq_rng_next(vq_rng *r) {
   uint64_t z = r->state += 0x9e3779b97f4a7c15u;

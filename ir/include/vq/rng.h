@@ -1,6 +1,6 @@
 // Deterministic random numbers: splitmix64, the only randomness here.
-#ifndef VQ_SUPPORT_RNG_H
-#define VQ_SUPPORT_RNG_H
+#ifndef VQ_RNG_H
+#define VQ_RNG_H
 
 #include "vq/base.h"
 

@@ -1,0 +1,192 @@
+// Pictures out of a model: gradient descent on pixels (PSAQ-ViT, ECCV 2022).
+//
+// A picture starts as normal noise. Each step shows the model the picture rolled by
+// a random distance along both axes and perhaps mirrored, and moves the pixels
+// against the gradient by Adam; then they are brought back into their range. The
+// rate rises over the first fifth of a phase and falls by a cosine; the second
+// phase rolls twice as far.
+//
+// All that is random about a picture comes from a stream of its own, whose seed is
+// made of the run's and the picture's number, and its loss reads no other picture.
+// A batch is filled up by computing pictures that nobody asked for.
+#include "calib/synthesize.h"
+
+#include "vq/exec.h"
+#include "vq/rng.h"
+
+// As in PSAQ-ViT's code, for pictures of 224 pixels and batches of 32: there the
+// wanted variation is one of the whole batch.
+#define BATCH 32
+static const double beta1 = 0.5, beta2 = 0.9, tiny = 1e-8;
+static const double least_rough = 2500, most_rough = 3000;
+
+typedef struct picture {
+  vq_rng rng;
+  int64_t roll;
+  bool mirror;
+  float *x, *m, *v;  // pixels, Adam's moments
+} picture;
+
+typedef struct run {
+  const vq_synthesis *s;
+  vq_pass_ctx *pc;
+  int64_t batch, channels, height, width, count;  // count: of numbers a picture
+  picture *picture;
+  vq_tensor in[4], out[2];  // of @main.grad
+  vq_program *program;
+} run;
+
+vq_synthesis vq_synthesis_default(void) {
+  vq_synthesis s = {.objective = {1, 0.05, 1, false}, .seed = 1, .steps = 250,
+                    .rate = 0.2};
+  for (unsigned c = 0; c < 4; c++) s.lo[c] = -2.5f, s.hi[c] = 2.5f;
+  return s;
+}
+
+static double uniform(vq_rng *r) { return (double)(vq_rng_next(r) >> 11) * 0x1p-53; }
+
+static int64_t below(vq_rng *r, int64_t n) {
+  return (int64_t)(vq_rng_next(r) % (uint64_t)n);
+}
+
+// ---- a step ------------------------------------------------------------------------
+
+// Which pixel of the picture is seen at row i, column j.
+static int64_t source(const run *r, const picture *p, int64_t i, int64_t j) {
+  if (p->mirror) j = r->width - 1 - j;
+  i = (i - p->roll) % r->height, j = (j - p->roll) % r->width;
+  return (i < 0 ? i + r->height : i) * r->width + (j < 0 ? j + r->width : j);
+}
+
+static void show(const run *r, const picture *p, float *to) {
+  int64_t area = r->height * r->width;
+  for (int64_t c = 0; c < r->channels; c++)
+    for (int64_t i = 0; i < r->height; i++)
+      for (int64_t j = 0; j < r->width; j++)
+        *to++ = p->x[c * area + source(r, p, i, j)];
+}
+
+// One step of Adam by the gradient `d` of what was shown; `rate` includes the
+// correction of the first moment's start, `fill` that of the second's.
+static void move(const run *r, picture *p, const float *d, double rate, double fill) {
+  int64_t area = r->height * r->width;
+  for (int64_t c = 0; c < r->channels; c++)
+    for (int64_t i = 0; i < r->height; i++)
+      for (int64_t j = 0; j < r->width; j++) {
+        int64_t at = c * area + source(r, p, i, j);
+        double g = (double)*d++;
+        double m = beta1 * (double)p->m[at] + (1 - beta1) * g;
+        double v = beta2 * (double)p->v[at] + (1 - beta2) * g * g;
+        double x = (double)p->x[at] - rate * m / (sqrt(v / fill) + tiny);
+        p->m[at] = (float)m;
+        p->v[at] = (float)v;
+        x = x > (double)r->s->lo[c] ? x : (double)r->s->lo[c];
+        p->x[at] = (float)(x < (double)r->s->hi[c] ? x : (double)r->s->hi[c]);
+      }
+}
+
+static double rate_at(const vq_synthesis *s, int64_t step, int64_t phase) {
+  int64_t warm = phase / 5, at = step % phase;
+  if (at < warm) return s->rate * (double)(at + 1) / (double)warm;
+  return s->rate / 2 * (1 + cos(M_PI * (double)(at - warm) / (double)(phase - warm)));
+}
+
+static void draw(const run *r, picture *p, bool second) {
+  int64_t most = r->width * (second ? 30 : 15) / 224;
+  p->roll = below(&p->rng, 2 * most + 1) - most;
+  p->mirror = vq_rng_next(&p->rng) >> 63;
+}
+
+static vq_status step(run *r, int64_t at, double fill[2], double *loss) {
+  const vq_synthesis *s = r->s;
+  vq_exec *e = r->pc->exec;
+  int64_t phase = (s->steps + 1) / 2;
+  for (int64_t b = 0; b < r->batch; b++) {
+    draw(r, &r->picture[b], at >= phase);
+    show(r, &r->picture[b], (float *)r->in[0].data + b * r->count);
+  }
+  if (e->ops->run(r->program, r->in, r->out, 0, r->pc->diag)) return VQ_ERR;
+  fill[0] *= beta1;
+  fill[1] *= beta2;
+  double rate = rate_at(s, at, phase) / (1 - fill[0]);
+  *loss = 0;
+  for (int64_t b = 0; b < r->batch; b++) {
+    move(r, &r->picture[b], (const float *)r->out[1].data + b * r->count, rate,
+         1 - fill[1]);
+    *loss += (double)((const float *)r->out[0].data)[b] / (double)r->batch;
+  }
+  return VQ_OK;
+}
+
+// ---- a batch -----------------------------------------------------------------------
+
+static void start(run *r, int64_t b, int64_t number) {
+  picture *p = &r->picture[b];
+  int64_t classes = r->in[1].type->dim[1];
+  float *wanted = (float *)r->in[1].data + b * classes;
+  p->rng.state = r->s->seed * UINT64_C(0x9e3779b97f4a7c15);
+  p->rng.state = vq_rng_next(&p->rng) ^ (uint64_t)number;
+  memset(wanted, 0, (size_t)classes * sizeof *wanted);
+  wanted[below(&p->rng, classes)] = 1;
+  double scale = sqrt((double)r->count / (3 * 224 * 224) / BATCH);
+  double rough = least_rough + uniform(&p->rng) * (most_rough - least_rough);
+  ((float *)r->in[2].data)[b] = (float)(rough * scale);
+  for (int64_t i = 0; i < r->count; i++) p->x[i] = (float)vq_rng_normal(&p->rng);
+  memset(p->m, 0, (size_t)r->count * sizeof *p->m);
+  memset(p->v, 0, (size_t)r->count * sizeof *p->v);
+}
+
+static vq_status make_batch(run *r, int64_t first, int64_t done, int64_t total) {
+  const vq_synthesis *s = r->s;
+  double fill[2] = {1, 1}, loss = 0;
+  for (int64_t b = 0; b < r->batch; b++) start(r, b, first + b);
+  for (int64_t i = 0; i < s->steps; i++) {
+    if (s->progress && s->progress(s->user, done + i, total, loss)) return VQ_ERR;
+    if (step(r, i, fill, &loss)) return VQ_ERR;
+  }
+  return VQ_OK;
+}
+
+static float *numbers(run *r, int64_t n) {
+  return vq_arena_alloc(r->pc->temp, (size_t)n * sizeof(float), 64);
+}
+
+static void make_buffers(run *r, const vq_func *grad) {
+  const int64_t *x = grad->arg[0].type->dim;
+  r->batch = x[0], r->channels = x[1], r->height = x[2], r->width = x[3];
+  r->count = x[1] * x[2] * x[3];
+  for (unsigned i = 0; i < 4; i++)
+    r->in[i] = (vq_tensor){grad->arg[i].type,
+                           numbers(r, vq_type_count(grad->arg[i].type))};
+  for (unsigned i = 0; i < 2; i++)
+    r->out[i] = (vq_tensor){grad->result[i], numbers(r, vq_type_count(grad->result[i]))};
+  r->picture = VQ_NEW_N(r->pc->temp, picture, (size_t)r->batch);
+  for (int64_t b = 0; b < r->batch; b++) {
+    picture *p = &r->picture[b];
+    p->x = numbers(r, r->count), p->m = numbers(r, r->count), p->v = numbers(r, r->count);
+    ((float *)r->in[3].data)[b] = 1;  // the loss itself is what is minimised
+  }
+}
+
+vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, int64_t first, int64_t n,
+                        float *out, vq_pass_ctx *pc) {
+  run r = {.s = s, .pc = pc};
+  if (vq_objective_build(m, &s->objective, pc)) return VQ_ERR;
+  make_buffers(&r, vq_module_func(m, VQ_LIT("main.grad")));
+  if (r.channels > (int64_t)VQ_COUNT(s->lo))
+    return vq_error(pc->diag, VQ_E_unsupported, (vq_loc){0},
+                    "pictures of %lld channels cannot be made, expected at most %d",
+                    (long long)r.channels, (int)VQ_COUNT(s->lo));
+  if (pc->exec->ops->prepare(pc->exec, m, VQ_LIT("main.grad"), pc->diag, &r.program))
+    return VQ_ERR;
+  vq_status status = VQ_OK;
+  int64_t n_batch = (n + r.batch - 1) / r.batch;
+  for (int64_t i = 0; i < n_batch && !status; i++) {
+    status = make_batch(&r, first + i * r.batch, i * s->steps, n_batch * s->steps);
+    for (int64_t b = 0; b < r.batch && i * r.batch + b < n && !status; b++)
+      memcpy(out + (i * r.batch + b) * r.count, r.picture[b].x,
+             (size_t)r.count * sizeof *out);
+  }
+  pc->exec->ops->release(r.program);
+  return status;
+}

@@ -1,0 +1,28 @@
+// Pictures out of a model: gradient descent on pixels.
+#ifndef VQ_PASSES_SYNTHESIZE_H
+#define VQ_PASSES_SYNTHESIZE_H
+
+#include "calib/objective.h"
+
+typedef struct vq_synthesis {
+  vq_objective objective;
+  uint64_t seed;
+  int64_t steps;       // of each picture, in two phases
+  double rate;         // Adam's, at its highest
+  float lo[4], hi[4];  // smallest and largest value of a pixel, per channel
+  // Called before each step of `total`; a failure stops. May be NULL.
+  vq_status (*progress)(void *user, int64_t done, int64_t total, double loss);
+  void *user;
+} vq_synthesis;
+
+// What PSAQ-ViT does, for pixels whose range is unknown.
+vq_synthesis vq_synthesis_default(void);
+
+// Makes pictures number first to first + n - 1 into `out`, each as the model takes
+// it without the batch dimension. A picture depends on its number, the seed and the
+// objective: not on how many are made, in which order or batch, or by how many
+// threads. `m`, float and recomposed, becomes the objective of this module.
+VQ_NODISCARD vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, int64_t first,
+                                     int64_t n, float *out, vq_pass_ctx *pc);
+
+#endif

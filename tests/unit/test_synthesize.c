@@ -1,0 +1,157 @@
+// Pictures out of a small model: each depends on its number alone, and the loss falls.
+#include "calib/synthesize.h"
+#include "compiled.h"
+
+enum { COUNT = 3 * 16 * 16, STEPS = 20 };
+
+// A block of a ViT, its class token and head, for `batch` pictures.
+static vq_module *small_vit(int batch) {
+  vq_strbuf t = {0};
+  vq_strbuf_printf(&t,
+      "vq 1\nmodule \"vit\"\n"
+      "const @wp : tensor<8x48, f32> = random<seed = 1, std = 0.2>\n"
+      "const @pos : tensor<16x8, f32> = random<seed = 2, std = 0.5>\n"
+      "const @cls : tensor<%1$dx1x8, f32> = fill<0.3>\n"
+      "const @wqkv : tensor<24x8, f32> = random<seed = 3, std = 0.5>\n"
+      "const @wo : tensor<8x8, f32> = random<seed = 4, std = 0.5>\n"
+      "const @w1 : tensor<20x8, f32> = random<seed = 5, std = 0.5>\n"
+      "const @w2 : tensor<8x20, f32> = random<seed = 6, std = 0.5>\n"
+      "const @wh : tensor<5x8, f32> = random<seed = 7, std = 1>\n"
+      "func @main(%%image: tensor<%1$dx3x16x16, f32>) -> (logits: tensor<%1$dx5, f32>) {\n"
+      "  %%p = patch_embed %%image, @wp {patch = [4, 4]} : tensor<%1$dx16x8, f32>\n"
+      "  %%e = add %%p, @pos : tensor<%1$dx16x8, f32>\n"
+      "  %%x = concat @cls, %%e {axis = 1} : tensor<%1$dx17x8, f32>\n"
+      "  %%n = layer_norm %%x : tensor<%1$dx17x8, f32>\n"
+      "  %%qkv = linear %%n, @wqkv : tensor<%1$dx17x24, f32>\n"
+      "  %%q = slice %%qkv {begin = [0, 0, 0], size = [%1$d, 17, 8]} : tensor<%1$dx17x8, f32>\n"
+      "  %%k = slice %%qkv {begin = [0, 0, 8], size = [%1$d, 17, 8]} : tensor<%1$dx17x8, f32>\n"
+      "  %%v = slice %%qkv {begin = [0, 0, 16], size = [%1$d, 17, 8]} : tensor<%1$dx17x8, f32>\n"
+      "  %%a = attention %%q, %%k, %%v {heads = 2, scale = 0.5} : tensor<%1$dx17x8, f32>\n"
+      "  %%o = linear %%a, @wo : tensor<%1$dx17x8, f32>\n"
+      "  %%r = add %%x, %%o : tensor<%1$dx17x8, f32>\n"
+      "  %%m = layer_norm %%r : tensor<%1$dx17x8, f32>\n"
+      "  %%h = linear %%m, @w1 : tensor<%1$dx17x20, f32>\n"
+      "  %%g = gelu %%h : tensor<%1$dx17x20, f32>\n"
+      "  %%f = linear %%g, @w2 : tensor<%1$dx17x8, f32>\n"
+      "  %%y = add %%r, %%f : tensor<%1$dx17x8, f32>\n"
+      "  %%c = slice %%y {begin = [0, 0, 0], size = [%1$d, 1, 8]} : tensor<%1$dx1x8, f32>\n"
+      "  %%l = linear %%c, @wh : tensor<%1$dx1x5, f32>\n"
+      "  %%logits = reshape %%l {shape = [%1$d, 5]} : tensor<%1$dx5, f32>\n"
+      "  return %%logits\n}\n", batch);
+  vq_module *m = parse(vq_strbuf_z(&t));
+  vq_strbuf_release(&t);
+  return m;
+}
+
+static double seen[4 * STEPS];
+
+static vq_status note_loss(void *user, int64_t done, int64_t total, double loss) {
+  (void)user;
+  ck_assert_int_le(total, (int64_t)VQ_COUNT(seen));
+  seen[done] = loss;
+  return VQ_OK;
+}
+
+static vq_status lower_all(void *user, vq_module *m, vq_diag *dg) {
+  (void)user;
+  vq_pipeline *p;
+  if (vq_pipeline_parse(ctx, VQ_LIT("fold,cse,dce,rows,pack,fuse,outline,dce,plan-memory"),
+                        dg, &p))
+    return VQ_ERR;
+  vq_status st = vq_pipeline_run(p, m, dg, NULL, NULL, NULL);
+  vq_pipeline_destroy(p);
+  return st;
+}
+
+static vq_synthesis settings(bool kde) {
+  vq_synthesis s = vq_synthesis_default();
+  s.steps = STEPS;
+  s.progress = note_loss;
+  s.objective.kde = kde;
+  return s;
+}
+
+// Pictures first .. first + n - 1, in batches.
+static float *make(const vq_synthesis *s, int batch, int64_t first, int64_t n, bool jit) {
+  vq_arena scratch = {0};
+  vq_exec *e = jit ? vq_exec_jit(lower_all, NULL) : vq_exec_interpreter();
+  vq_pass_ctx pc = {.ctx = ctx, .diag = &diag, .temp = &scratch, .exec = e};
+  vq_module *m = small_vit(batch);
+  float *out = calloc((size_t)(n * COUNT), sizeof *out);
+  OK(vq_synthesize(m, s, first, n, out, &pc));
+  vq_module_destroy(m);
+  e->ops->destroy(e);
+  vq_arena_release(&scratch);
+  return out;
+}
+
+static void expect_independent(bool jit) {
+  vq_synthesis s = settings(false);
+  float *alone = make(&s, 1, 3, 3, jit), *together = make(&s, 2, 3, 3, jit);
+  float *later = make(&s, 2, 4, 1, jit);
+  ck_assert_mem_eq(alone, together, 3 * COUNT * sizeof *alone);
+  ck_assert_mem_eq(alone + COUNT, later, COUNT * sizeof *alone);
+  ck_assert(memcmp(alone, alone + COUNT, COUNT * sizeof *alone) != 0);
+  free(alone);
+  free(together);
+  free(later);
+}
+
+START_TEST(pictures_are_independent) { expect_independent(false); }
+END_TEST
+
+START_TEST(pictures_are_independent_compiled) { expect_independent(true); }
+END_TEST
+
+// Both forms of the entropy; pixels stay in their range.
+START_TEST(loss_falls) {
+  for (int kde = 0; kde < 2; kde++) {
+    vq_synthesis s = settings(kde);
+    s.objective.variation_weight = 1;
+    for (unsigned c = 0; c < 3; c++) s.lo[c] = -1.0f, s.hi[c] = 1.5f;
+    float *x = make(&s, 2, 0, 2, true);
+    ck_assert_msg(seen[STEPS - 1] < 0.7 * seen[1], "%g after %g", seen[STEPS - 1], seen[1]);
+    for (int i = 0; i < 2 * COUNT; i++) ck_assert(x[i] >= -1.0f && x[i] <= 1.5f);
+    free(x);
+  }
+}
+END_TEST
+
+START_TEST(other_seeds_give_others) {
+  vq_synthesis s = settings(false);
+  s.steps = 2;
+  float *a = make(&s, 1, 0, 1, false), *again = make(&s, 1, 0, 1, false);
+  s.seed = 2;
+  float *b = make(&s, 1, 0, 1, false);
+  ck_assert_mem_eq(a, again, COUNT * sizeof *a);
+  ck_assert(memcmp(a, b, COUNT * sizeof *a) != 0);
+  free(a);
+  free(again);
+  free(b);
+}
+END_TEST
+
+START_TEST(other_models_are_refused) {
+  vq_arena scratch = {0};
+  vq_exec *e = vq_exec_interpreter();
+  vq_pass_ctx pc = {.ctx = ctx, .diag = &diag, .temp = &scratch, .exec = e};
+  vq_synthesis s = settings(false);
+  vq_module *m = parse("vq 1\nmodule \"t\"\nfunc @main(%x: tensor<2x3, f32>) ->"
+                       " (y: tensor<2x3, f32>) {\n  return %x\n}\n");
+  ck_assert_int_eq(vq_synthesize(m, &s, 0, 1, NULL, &pc), VQ_ERR);
+  ck_assert_ptr_nonnull(strstr(vq_strbuf_z(&messages), "not one picture of f32"));
+  vq_module_destroy(m);
+  e->ops->destroy(e);
+  vq_arena_release(&scratch);
+}
+END_TEST
+
+int main(void) {
+  TCase *t = tcase_create("synthesize");
+  tcase_add_test(t, pictures_are_independent);
+  tcase_add_test(t, pictures_are_independent_compiled);
+  tcase_add_test(t, loss_falls);
+  tcase_add_test(t, other_seeds_give_others);
+  tcase_add_test(t, other_models_are_refused);
+  return run_tests(t, "synthesis");
+}
