@@ -54,6 +54,7 @@ typedef struct vq_emit {
   LLVMValueRef begin, end, scratch;
   LLVMValueRef *result;   // one pointer per kernel result
   LLVMValueRef *operand;  // one pointer per kernel argument
+  LLVMValueRef numbers;   // what vq_number reads, or NULL
   LLVMTypeRef f32, i64, i32, i8, i1, ptr, void_;
   const vq_target *target;
   const char *model;  // prefix of names

@@ -14,6 +14,7 @@
 #include "elt.h"
 #include "heads.h"
 #include "loop.h"
+#include "numbers.h"
 #include "quant.h"
 #include "tile.h"
 
@@ -280,8 +281,8 @@ static bool max_of_sums(const attention *a) {
 
 static LLVMValueRef scaled(const vq_emit *e, const attention *a, LLVMValueRef sum) {
   LLVMTypeRef type = vq_vec_type(e->f32, vq_lanes_of(LLVMTypeOf(sum)));
-  return LLVMBuildFMul(e->b, LLVMBuildSIToFP(e->b, sum, type, ""),
-                       vq_kf_like(type, (double)a->attrs->scale), "");
+  LLVMValueRef scale = vq_splat(e, vq_number(e, a->s.op), vq_lanes_of(type));
+  return LLVMBuildFMul(e->b, LLVMBuildSIToFP(e->b, sum, type, ""), scale, "");
 }
 
 static LLVMValueRef max_ints(const vq_emit *e, LLVMValueRef a, LLVMValueRef b) {

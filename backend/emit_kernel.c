@@ -75,15 +75,20 @@ static void mark_pointer(vq_emit *e, unsigned param, const vq_type *type,
     vq_llvm_attr(e->lc, e->fn, param, "dereferenceable", (uint64_t)size);
 }
 
+// Addresses that a step passes: results, operands, numbers.
+static unsigned n_address(const vq_layout_kernel *k) {
+  return k->func->n_result + k->func->n_arg + (k->n_number > 0);
+}
+
 static vq_value *kernel_result(const vq_func *f, unsigned i) {
   return vq_in(f->last, i);
 }
 
-// The inner function: results, operands, begin, end, scratch.
+// The inner function: results, operands, numbers, begin, end, scratch.
 static vq_status emit_body(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
                            const char *name, LLVMTypeRef type) {
   const vq_func *f = k->func;
-  unsigned n = f->n_result + f->n_arg;
+  unsigned n = n_address(k);
   e->fn = new_function(l, name, type, e->target);
   LLVMSetLinkage(e->fn, LLVMInternalLinkage);
   vq_llvm_attr(l->lc, e->fn, LLVMAttributeFunctionIndex, "noinline", 0);
@@ -96,6 +101,13 @@ static vq_status emit_body(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
   for (unsigned i = 0; i < f->n_arg; i++) {
     e->operand[i] = LLVMGetParam(e->fn, f->n_result + i);
     mark_pointer(e, f->n_result + i + 1, f->arg[i].type, true);
+  }
+  if (k->n_number) {
+    e->numbers = LLVMGetParam(e->fn, n - 1);
+    vq_llvm_attr(l->lc, e->fn, n, "noalias", 0);
+    vq_llvm_attr(l->lc, e->fn, n, "nocapture", 0);
+    vq_llvm_attr(l->lc, e->fn, n, "readonly", 0);
+    vq_llvm_attr(l->lc, e->fn, n, "dereferenceable", 4 * (uint64_t)k->n_number);
   }
   e->begin = LLVMGetParam(e->fn, n);
   e->end = LLVMGetParam(e->fn, n + 1);
@@ -112,7 +124,7 @@ static vq_status emit_body(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
 // The outer function: void (ptr arg, i64 begin, i64 end, ptr scratch).
 static void emit_wrapper(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
                          const char *name, LLVMTypeRef body_type) {
-  unsigned n = k->func->n_result + k->func->n_arg;
+  unsigned n = n_address(k);
   LLVMTypeRef param[] = {e->ptr, e->i64, e->i64, e->ptr};
   LLVMTypeRef type = LLVMFunctionType(e->void_, param, 4, false);
   LLVMValueRef body = e->fn, fn = new_function(l, name, type, e->target);
@@ -147,7 +159,7 @@ static vq_status emit_kernel(vq_llvm *l, const vq_layout *layout,
                              vq_arena *temp) {
   const vq_layout_kernel *k = &layout->kernel[kernel];
   const vq_func *f = k->func;
-  unsigned n = f->n_result + f->n_arg;
+  unsigned n = n_address(k);
   vq_emit e = start(l, layout, t, temp);
   e.kernel = f, e.plan = &k->plan;
   LLVMTypeRef *param = VQ_NEW_N(temp, LLVMTypeRef, n + 3);

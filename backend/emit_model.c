@@ -108,7 +108,7 @@ static LLVMValueRef kernels(tables *t) {
     const vq_layout_kernel *k = &l->kernel[i];
     v[i] = record(t,
                   FIELDS(text(t, k->func->name),
-                         k32(t, k->func->n_result + k->func->n_arg),
+                         k32(t, k->func->n_result + k->func->n_arg + (k->n_number > 0)),
                          k32(t, k->plan.scratch_bytes),
                          k64(t, (uint64_t)k->plan.n_task),
                          k64(t, (uint64_t)k->macs)),

@@ -11,6 +11,7 @@
 #include "chain.h"
 #include "elt.h"
 #include "loop.h"
+#include "numbers.h"
 #include "quant.h"
 #include "rows.h"
 #include "vmath.h"
@@ -25,7 +26,7 @@ typedef struct norm {
   vq_chain chain;
   vq_rows rows;
   const vq_value *gamma, *beta;
-  float eps;
+  const vq_op *op;
   vq_dtype type;  // of x: f32 or i16
   // while emitting
   LLVMValueRef row, x;           // number of the row, its address
@@ -40,7 +41,7 @@ static bool describe(const vq_func *kernel, norm *p) {
     return false;
   p->gamma = vq_in_opt(op, 1), p->beta = vq_in_opt(op, 2);
   p->type = vq_in(op, 0)->type->dtype;
-  p->eps = VQ_ATTRS(op, layer_norm)->eps;
+  p->op = op;
   for (unsigned i = 1; i < op->n_in; i++)
     if (vq_in(op, i)->kind != VQ_VALUE_ARG) return false;
   return vq_rows_in_place(&p->rows) || p->chain.cols <= MAX_SCRATCH / 4;
@@ -114,7 +115,7 @@ static void code_scalars(const vq_emit *e, norm *p, unsigned lanes) {
                       LLVMConstNull(vq_vec_type(e->i64, lanes))};
   vq_row_each(e, p->chain.cols, 2 * lanes, code_step, p, 2, v);
   LLVMValueRef sum = LLVMBuildSExt(e->b, vq_reduce(e, v[0], add_ints), e->i64, "");
-  vq_quant_norm(e, sum, vq_reduce(e, v[1], add_ints), p->chain.cols, p->eps,
+  vq_quant_norm(e, sum, vq_reduce(e, v[1], add_ints), p->chain.cols, vq_number(e, p->op),
                 &p->mean, &p->inv_sigma);
 }
 
@@ -129,7 +130,7 @@ static void float_scalars(const vq_emit *e, norm *p, unsigned lanes) {
   vq_row_each(e, cols, lanes, square_step, p, 1, &square);
   LLVMValueRef var =
       LLVMBuildFDiv(e->b, vq_reduce(e, square, vq_combine_add), count, "");
-  var = LLVMBuildFAdd(e->b, var, vq_kf32(e, p->eps), "");
+  var = LLVMBuildFAdd(e->b, var, vq_number(e, p->op), "");
   p->inv_sigma = LLVMBuildFDiv(e->b, one, vq_vsqrt(e, var), "");
 }
 

@@ -10,11 +10,15 @@
 
 #include <ctype.h>
 
+#include "numbers.h"
+
 #define MAX_ARENA (INT64_C(1) << 40)
 
 typedef struct build {
   vq_layout *l;
   bool generic;
+  float *number;  // of all steps so far, from l->constant_bytes on
+  uint32_t n_number;
   vq_arena *arena;
   vq_diag *diag;
 } build;
@@ -44,7 +48,7 @@ static vq_status place_constants(build *b) {
   vq_layout *l = b->l;
   uint32_t n = 0;
   vq_each_const(l->m, c) n += used_in(&c->value, l->main);
-  l->constant = VQ_NEW_N(b->arena, vq_layout_const, n);
+  l->constant = VQ_NEW_N(b->arena, vq_layout_const, n + 1);  // and the numbers
   vq_map seen = {0};
   vq_status st = VQ_OK;
   vq_each_const(l->m, c) {
@@ -86,10 +90,12 @@ static vq_status add_kernel(build *b, const vq_op *call, uint32_t *index) {
     return vq_error(b->diag, VQ_E_name, call->loc, "'%.*s' is no kernel",
                     VQ_FMT(VQ_ATTRS(call, call)->callee));
   for (*index = 0; *index < l->n_kernel; ++*index)
-    if (l->kernel[*index].func == f) return VQ_OK;
+    if (l->kernel[*index].func == f || vq_numbers_apart(l->kernel[*index].func, f))
+      return VQ_OK;
   vq_layout_kernel *k = &l->kernel[l->n_kernel++];
   k->func = f;
   vq_each_op(f, op) k->macs += vq_op_macs(op);
+  k->n_number = vq_numbers_of(f, NULL);
   k->emitter = vq_emitter_for(f, b->generic, &k->plan);
   if (k->emitter) return VQ_OK;
   return vq_error(b->diag, VQ_E_backend, call->loc,
@@ -153,18 +159,43 @@ static vq_status locate(build *b, vq_value *v, vitq_operand *out) {
   return locate_result(b, v, out);
 }
 
+// Where the numbers of the kernel of a step lie among the constants; equal ones once.
+static vitq_operand locate_numbers(build *b, const vq_func *kernel) {
+  float own[VQ_MAX_NUMBERS];
+  uint32_t n = vq_numbers_of(kernel, own), at = 0;
+  while (at + n <= b->n_number && memcmp(b->number + at, own, n * sizeof *own)) at++;
+  if (at + n > b->n_number) {
+    memcpy(b->number + b->n_number, own, n * sizeof *own);
+    at = b->n_number;
+    b->n_number += n;
+  }
+  return (vitq_operand){VITQ_SPACE_CONST, b->l->constant_bytes + at * sizeof *own};
+}
+
+static void place_numbers(build *b) {
+  vq_layout *l = b->l;
+  if (!b->n_number) return;
+  uint64_t size = b->n_number * sizeof *b->number;
+  l->constant[l->n_constant++] =
+      (vq_layout_const){.bytes = b->number, .offset = l->constant_bytes, .size = size};
+  l->constant_bytes += (size + VITQ_ALIGN - 1) & ~(uint64_t)(VITQ_ALIGN - 1);
+}
+
 static vq_status add_step(build *b, const vq_op *call) {
   vq_layout_step *s = &b->l->step[b->l->n_step++];
-  s->n_arg = call->n_out + call->n_in;
+  const vq_func *kernel = vq_module_func(b->l->m, VQ_ATTRS(call, call)->callee);
+  if (add_kernel(b, call, &s->kernel)) return VQ_ERR;
+  bool numbers = b->l->kernel[s->kernel].n_number > 0;
+  s->n_arg = call->n_out + call->n_in + numbers;
   s->name = call->n_out ? call->out[0].name : (vq_str){0};
   s->loc = call->loc;
   vitq_operand *arg = VQ_NEW_N(b->arena, vitq_operand, s->n_arg);
   s->arg = arg;
-  if (add_kernel(b, call, &s->kernel)) return VQ_ERR;
   for (uint32_t i = 0; i < call->n_out; i++)
     if (locate(b, &call->out[i], arg++)) return VQ_ERR;
   for (uint32_t i = 0; i < call->n_in; i++)
     if (locate(b, vq_in(call, i), arg++)) return VQ_ERR;
+  if (numbers) *arg = locate_numbers(b, kernel);
   return VQ_OK;
 }
 
@@ -174,9 +205,11 @@ static vq_status add_steps(build *b) {
   vq_each_op(l->main, op) n += vq_has_trait(op, VQ_TRAIT_CALL);
   l->step = VQ_NEW_N(b->arena, vq_layout_step, n);
   l->kernel = VQ_NEW_N(b->arena, vq_layout_kernel, n);
+  b->number = VQ_NEW_N(b->arena, float, (size_t)n * VQ_MAX_NUMBERS);
   vq_each_op(l->main, op) {
     if (vq_has_trait(op, VQ_TRAIT_CALL) && add_step(b, op)) return VQ_ERR;
   }
+  place_numbers(b);
   return VQ_OK;
 }
 
@@ -224,7 +257,7 @@ static const char *identifier(vq_arena *arena, vq_str name) {
 vq_status vq_layout_build(vq_layout *l, const vq_module *m, const char *symbol,
                           bool generic, vq_arena *arena, vq_diag *diag) {
   *l = (vq_layout){.m = m, .main = vq_module_func(m, VQ_LIT("main"))};
-  build b = {l, generic, arena, diag};
+  build b = {.l = l, .generic = generic, .arena = arena, .diag = diag};
   if (!l->main)
     return vq_error(diag, VQ_E_structure, (vq_loc){0}, "the module has no @main");
   if (~m->props & (VQ_PROP_OUTLINED | VQ_PROP_PLANNED))

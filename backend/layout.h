@@ -11,10 +11,11 @@ typedef struct vq_layout_kernel {
   const vq_emitter *emitter;
   vq_kernel_plan plan;
   int64_t macs;
+  unsigned n_number;  // numbers.h; with any, a step has one more argument: they
 } vq_layout_kernel;
 
 typedef struct vq_layout_const {
-  vq_const *c;
+  vq_const *c;  // NULL: the numbers of all steps
   const void *bytes;
   uint64_t offset, size;
   bool shared;  // another constant with the same bytes lies at `offset`

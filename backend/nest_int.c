@@ -6,6 +6,7 @@
 #include "elt.h"
 #include "loop.h"
 #include "nest.h"
+#include "numbers.h"
 #include "quant.h"
 
 typedef LLVMValueRef val;
@@ -97,7 +98,7 @@ void vq_nest_int_norm(const vq_emit *e, const vq_op *op, val task) {
   l.v[1] = vq_add(e, l.v[1], vq_mul(e, v, v));
   vq_loop_end(e, &l);
   val mean, inv;
-  vq_quant_norm(e, l.v[0], l.v[1], n, VQ_ATTRS(op, layer_norm)->eps, &mean, &inv);
+  vq_quant_norm(e, l.v[0], l.v[1], n, vq_number(e, op), &mean, &inv);
   vq_loop_range(e, &l, n, 1);
   val i = vq_add(e, at, l.i);
   val y = LLVMBuildSIToFP(e->b, code_at(e, x, i, false), e->f32, "");
@@ -148,7 +149,7 @@ static val scores(const vq_emit *e, const heads *a) {
   vq_loop j;
   vq_loop_begin(e, &j, vq_k64(e, 0), vq_k64(e, a->m), 1, 1, &most);
   val t = LLVMBuildSIToFP(e->b, score(e, a, j.i), e->f32, "");
-  t = LLVMBuildFMul(e->b, t, vq_kf32(e, a->a->scale), "");
+  t = LLVMBuildFMul(e->b, t, vq_number(e, a->op), "");
   if (bias) {
     val idx[] = {vq_modk(e, a->b, bias->type->dim[0]),
                  vq_modk(e, a->h, bias->type->dim[1]), a->n, j.i};

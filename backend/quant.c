@@ -232,14 +232,14 @@ val vq_quant_exp2(const vq_emit *e, val d, double levels) {
 
 // ---- layer_norm ----------------------------------------------------------------
 
-void vq_quant_norm(const vq_emit *e, val sum, val square, int64_t n, float eps,
+void vq_quant_norm(const vq_emit *e, val sum, val square, int64_t n, val eps,
                    val *mean, val *inv) {
   LLVMTypeRef f64 = LLVMDoubleTypeInContext(e->lc);
   val count = LLVMConstReal(f64, (double)n);
   val var = LLVMBuildSub(e->b, vq_mulk(e, square, n), vq_mul(e, sum, sum), "");
   var = LLVMBuildSIToFP(e->b, var, f64, "");
   var = LLVMBuildFDiv(e->b, var, LLVMConstReal(f64, (double)n * (double)n), "");
-  var = LLVMBuildFAdd(e->b, var, LLVMConstReal(f64, (double)eps), "");
+  var = LLVMBuildFAdd(e->b, var, LLVMBuildFPExt(e->b, eps, f64, ""), "");
   val root = vq_intrinsic(e, "llvm.sqrt", &f64, 1, &var, 1);
   val one = LLVMConstReal(f64, 1);
   *inv = LLVMBuildFPTrunc(e->b, LLVMBuildFDiv(e->b, one, root, ""), e->f32, "");

@@ -18,7 +18,8 @@ LLVMValueRef vq_quant_widen(const vq_emit *e, vq_dtype t, LLVMValueRef x,
 // What a layer_norm of codes computes once a row from the exact sums (i64) of
 // its n codes and of their squares: mean and 1 / sqrt(variance + eps), f32.
 void vq_quant_norm(const vq_emit *e, LLVMValueRef sum, LLVMValueRef square,
-                   int64_t n, float eps, LLVMValueRef *mean, LLVMValueRef *inv);
+                   int64_t n, LLVMValueRef eps, LLVMValueRef *mean,
+                   LLVMValueRef *inv);
 
 // The code of probability 2^d, rne(f32(2^d * levels)), plus VQ_EXP2_EXTRA as i32, of
 // which the low 22 bits are zero; d <= 0 or NaN.

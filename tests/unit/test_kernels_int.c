@@ -104,11 +104,11 @@ static void add_norm(text *t, int rows, int cols, const char *from) {
   if (!from) x = arg(t, shape("%dx%d, i16", rows, cols));
   const char *of = from ? from : shape("%%a%u", x);
   vq_strbuf_printf(&t->body,
-                   "  %%g%u = layer_norm %s, %%a%u, %%a%u {eps = 20} : tensor<%dx%d, f32>\n"
+                   "  %%g%u = layer_norm %s, %%a%u, %%a%u {eps = %u} : tensor<%dx%d, f32>\n"
                    "  %%v%u = quantize %%g%u, @n%u, %%a%u {to = \"u8\", lo = 0, hi = 255} :"
                    " tensor<%dx%d, u8>\n",
                    c, of, arg(t, shape("%d, f32", cols)), arg(t, shape("%d, f32", cols)),
-                   rows, cols, c, c, numbers(t, 1, 40), arg(t, "1, i16"), rows, cols);
+                   20 + 1000 * c, rows, cols, c, c, numbers(t, 1, 40), arg(t, "1, i16"), rows, cols);
   result(t, shape("%dx%d, u8", rows, cols));
 }
 
@@ -170,11 +170,11 @@ static void add_attention(text *t, const char *type, int zero, int batch, int he
                      arg(t, shape("%dx%dx%dx%d, f32", batch_b, heads, n, m)));
   const char *y = shape("%dx%dx%d", batch, n, heads * e);
   vq_strbuf_printf(&t->body,
-                   "  %%g%u = attention_int %s {heads = %d, scale = 2e-4, levels = %d,"
+                   "  %%g%u = attention_int %s {heads = %d, scale = 2.%ue-4, levels = %d,"
                    " q_zero = %d, k_zero = %d, v_zero = %d} : tensor<%s, f32>\n"
                    "  %%v%u = quantize %%g%u, @n%u, %%a%u {to = \"u8\", lo = 0, hi = 255} :"
                    " tensor<%s, u8>\n",
-                   c, vq_strbuf_z(&s), heads, c % 2 ? 255 : 100, zero ? 117 : 5, zero, zero,
+                   c, vq_strbuf_z(&s), heads, c, c % 2 ? 255 : 100, zero ? 117 : 5, zero, zero,
                    y, c, c, numbers(t, heads * e, 2), arg(t, "1, i16"), y);
   vq_strbuf_release(&s);
   result(t, shape("%s, u8", y));
@@ -232,6 +232,8 @@ START_TEST(attention) {
     add_attention(&t, type, zero, 1, 2, 197, 33, 32, 33, false, 1);
     add_attention(&t, type, zero, 2, 3, 1, 50, 8, 8, true, 2);
     add_attention(&t, type, zero, 1, 1, 2, 33, 20, 20, true, 0);
+    for (int n = 0; n < 4; n++)  // every second one: equal but for the scale
+      add_attention(&t, type, zero, 1, 2, 5, 17, 8, 8, true, 0);
   }
   check_cases(&t);
 }
@@ -242,6 +244,7 @@ START_TEST(norm) {
   text t = {.n_arg = 0};
   for (unsigned i = 0; i < VQ_COUNT(size); i++)
     add_norm(&t, size[i][0], size[i][1], NULL);
+  for (unsigned i = 0; i < 3; i++) add_norm(&t, 3, 67, NULL);  // equal but for eps
   check_cases(&t);
 }
 END_TEST
