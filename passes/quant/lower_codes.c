@@ -208,6 +208,53 @@ bool vq_lower_slices(vq_lowering *lo, vq_op *op) {
   return true;
 }
 
+// A constant operand of `sum` with an element for each of its own; NULL: none.
+static vq_value *table_of(const vq_op *sum, unsigned *at) {
+  enum { LEAST = 1024 };  // of less there is nothing to gain
+  int64_t n = vq_type_count(sum->out->type);
+  for (*at = 0; *at < 2; ++*at) {
+    vq_value *c = vq_in(sum, *at);
+    if (n >= LEAST && vq_const_of(c) && vq_const_bytes(vq_const_of(c)) &&
+        vq_type_count(c->type) == n)
+      return c;
+  }
+  return NULL;
+}
+
+// Codes of `table` with that factor, shaped as `like`; NULL if some do not fit.
+static vq_value *table_codes(vq_lowering *lo, vq_value *table, double mult,
+                             const vq_type *like) {
+  int64_t n = vq_type_count(like);
+  const float *x = vq_quant_floats(lo->pc, table);
+  int16_t *q = VQ_NEW_N(lo->pc->temp, int16_t, (size_t)n);
+  for (int64_t i = 0; x && i < n; i++) {
+    double v = nearbyint((double)x[i] * mult);
+    if (!(fabs(v) <= INT16_MAX)) return NULL;
+    q[i] = (int16_t)v;
+  }
+  return x ? vq_quant_const(lo->m, table->name, "codes", VQ_i16, like->rank, like->dim, q)
+           : NULL;
+}
+
+// quantize(x + table) to 16 bits, as where positions are added: the table is kept as
+// codes of the result, which take half the memory.
+bool vq_lower_quantize_table(vq_lowering *lo, vq_op *op) {
+  const vq_op *sum = vq_quant_def(vq_in(op, 0), VQ_OP_add);
+  unsigned at;
+  vq_value *table = sum ? table_of(sum, &at) : NULL;
+  if (!table || op->out->type->dtype != VQ_i16 || !is_scalar_quantize(op)) return false;
+  vq_value *mult = vq_in(op, 1);
+  float scale = 1 / vq_quant_at(mult, 0);
+  vq_value *codes = table_codes(lo, table, 1 / (double)scale, sum->out->type);
+  if (!codes) return false;
+  vq_value *in[] = {vq_in(sum, 0), vq_in(sum, 1)};
+  in[at] = vq_lower_dequantize(
+      lo, codes, vq_quant_const(lo->m, table->name, "scale", VQ_f32, 0, NULL, &scale), NULL);
+  vq_value *y = in[at] ? vq_build_binary(&lo->b, VQ_OP_add, in[0], in[1], VQ_LIT("")) : NULL;
+  if (y) y = requantize_like(lo, op, VQ_OP_quantize, y, mult, vq_in_opt(op, 2));
+  return vq_lower_replace(lo, op, y);
+}
+
 // ---- quantize meets what makes its operand -----------------------------------------
 
 // a * b, element by element, where one of them may have a single element; NULL

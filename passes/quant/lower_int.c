@@ -35,6 +35,7 @@ static const vq_lower_rule rules[] = {
     {VQ_OP_quantize, vq_lower_factor},  {VQ_OP_quantize, vq_lower_norm_scale},
     {VQ_OP_quantize, vq_lower_quantize_concat}, {VQ_OP_quantize, vq_lower_quantize_move},
     {VQ_OP_quantize, vq_lower_quantize_const},
+    {VQ_OP_quantize, vq_lower_quantize_table},
 };
 
 // ---- what rules share ------------------------------------------------------------

@@ -50,5 +50,6 @@ bool vq_lower_norm_scale(vq_lowering *lo, vq_op *op);
 bool vq_lower_quantize_move(vq_lowering *lo, vq_op *op);
 bool vq_lower_quantize_concat(vq_lowering *lo, vq_op *op);
 bool vq_lower_quantize_const(vq_lowering *lo, vq_op *op);
+bool vq_lower_quantize_table(vq_lowering *lo, vq_op *op);
 
 #endif

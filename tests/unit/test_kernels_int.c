@@ -108,7 +108,8 @@ static void add_norm(text *t, int rows, int cols, const char *from) {
                    "  %%v%u = quantize %%g%u, @n%u, %%a%u {to = \"u8\", lo = 0, hi = 255} :"
                    " tensor<%dx%d, u8>\n",
                    c, of, arg(t, shape("%d, f32", cols)), arg(t, shape("%d, f32", cols)),
-                   20 + 1000 * c, rows, cols, c, c, numbers(t, 1, 40), arg(t, "1, i16"), rows, cols);
+                   20 + 1000 * c, rows, cols, c, c, numbers(t, 1, 40), arg(t, "1, i16"),
+                   rows, cols);
   result(t, shape("%dx%d, u8", rows, cols));
 }
 
