@@ -113,15 +113,19 @@ static LLVMValueRef row_offset(const vq_emit *e, const vq_chain *c,
   return off;
 }
 
+// One element of `v` for all columns.
+static bool is_one(const vq_chain *c, const vq_type *t) {
+  bool one = true;
+  for (unsigned k = c->split; k < c->type->rank; k++)
+    if (c->type->dim[k] != 1) one = stride_at(t, c->type->rank, k) == 0;
+  return one;
+}
+
 static LLVMValueRef load_arg(const vq_emit *e, const vq_chain *c,
                              const vq_value *v, LLVMValueRef row,
                              LLVMValueRef col, unsigned lanes, unsigned n) {
   LLVMValueRef p = vq_arg_ptr(e, v), off = row_offset(e, c, v->type, row);
-  unsigned rank = c->type->rank;
-  bool one = true;
-  for (unsigned k = c->split; k < rank; k++)
-    if (c->type->dim[k] != 1) one = stride_at(v->type, rank, k) == 0;
-  if (one)
+  if (is_one(c, v->type))
     return vq_splat(e, vq_elt_load(e, v->type->dtype, p, off, 1, 1), lanes);
   return vq_elt_load(e, v->type->dtype, p, vq_add(e, off, col), lanes, n);
 }
@@ -151,6 +155,28 @@ LLVMValueRef vq_chain_emit(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
     val[at++] = vq_elt_emit(e, op, in);
   }
   return value_of(c, vq_in(c->first->func->last, 0)->def, v, val);
+}
+
+// Rows other than the first of `t` have elements of their own.
+static bool has_rows(const vq_chain *c, const vq_type *t) {
+  for (unsigned k = 0; k < c->split; k++)
+    if (stride_at(t, c->type->rank, k)) return true;
+  return false;
+}
+
+void vq_chain_fetch(const vq_emit *e, const vq_chain *c, LLVMValueRef row,
+                    LLVMValueRef col, unsigned n) {
+  for (const vq_op *op = c->first; op->next; op = op->next)
+    for (unsigned i = 0; i < op->n_in; i++) {
+      const vq_value *v = vq_in(op, i);
+      if (v->kind != VQ_VALUE_ARG || is_one(c, v->type) || !has_rows(c, v->type))
+        continue;
+      LLVMValueRef at = vq_add(e, row_offset(e, c, v->type, row), col);
+      unsigned bytes = vq_dtype_bits(v->type->dtype) / 8;
+      for (unsigned k = 0; k < n * bytes; k += VQ_CACHE_LINE)
+        vq_prefetch(e, vq_at(e, e->i8, vq_arg_ptr(e, v),
+                             vq_addk(e, vq_mulk(e, at, bytes), k)), 1);
+    }
 }
 
 void vq_chain_store(const vq_emit *e, const vq_chain *c, LLVMValueRef v,

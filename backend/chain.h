@@ -32,6 +32,11 @@ void vq_chain_store(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
                     LLVMValueRef row, LLVMValueRef col, unsigned lanes,
                     unsigned n);
 
+// Fetches into the nearest cache what that will read for `n` columns of row `row` but
+// for operands that all rows share.
+void vq_chain_fetch(const vq_emit *e, const vq_chain *c, LLVMValueRef row,
+                    LLVMValueRef col, unsigned n);
+
 // Calls `body` for every vector of a row: whole ones in a loop, then one of the
 // remaining columns. The values carried through the loop are v[0 .. n_carry).
 typedef void (*vq_row_fn)(const vq_emit *e, void *user, LLVMValueRef col,

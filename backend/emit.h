@@ -34,6 +34,7 @@ typedef struct vq_product {
   int64_t m, parts, n;
   bool codes;
   int64_t k;
+  bool in_place;  // tiles of whole groups may be code of the kernel (tile.h)
 } vq_product;
 
 // Facts about a kernel that must not depend on the variant. The kernel computes

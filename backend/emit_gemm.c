@@ -1,7 +1,7 @@
 // linear and patch_embed with packed weights, of floats or of codes (u8 rows, i8
 // weights, sums of i32), and their elementwise epilogue.
 //
-// A task is a block of at most 14 rows, all columns; with few rows it is a
+// A task is a block of at most 12 rows, all columns; with few rows it is a
 // chunk of 128 columns as well. A range of tasks is walked column group by
 // column group, so that one group of B (32 columns) stays in the nearest cache
 // while the rows of A pass by; rows are taken a few tasks at a time when A is
@@ -12,6 +12,10 @@
 // whole elements of four (tile.h).
 //
 // Weights of four bits are unpacked to scratch (unpack.h) as a group begins.
+//
+// With VNNI the epilogue of a tile is work for the steps of the next one, of the
+// same columns: multiply-adds keep two of four pipes busy, the epilogue needs mostly
+// the others. A tile of 12 rows leaves it a few registers.
 //
 // Without epilogue tiles write to the result. Otherwise, and where columns end
 // within a vector, they write to a small tile in scratch, from which a loop
@@ -24,13 +28,12 @@
 #include "tile.h"
 #include "unpack.h"
 
-#define TASK_ROWS 14
+#define TASK_ROWS 12
 #define TASK_COLS 128
 // Parts of scratch in elements of four bytes: tiles, what sums start with,
 // configuration, gathered rows. AMX has two blocks under way.
 enum { TILES, INIT = 2 * VQ_AMX_SUMS, CONFIG = INIT + VQ_TILE_COLS,
        ROWS = CONFIG + VQ_AMX_CONFIG };
-#define CACHE_LINE 64
 #define SCRATCH_MAX (4 << 20)
 #define CACHE_BYTES (256 << 10)  // of A, in one sweep over the columns
 
@@ -114,9 +117,11 @@ static bool describe(const vq_func *kernel, gemm *g) {
   if (g->step > g->row_blocks) g->step = g->row_blocks;
   if (g->step < 1) g->step = 1;
   g->w_at = ROWS * 4 + (g->gather ? g->step * TASK_ROWS * g->k * 4 : 0);
-  g->w_at = (g->w_at + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+  g->w_at = (g->w_at + VQ_CACHE_LINE - 1) / VQ_CACHE_LINE * VQ_CACHE_LINE;
   g->scratch = g->w_at + (g->nibbles ? vq_unpack_bytes(max_panels(g), g->k) : 0);
-  g->product = (vq_product){g->m, g->row_blocks, g->n, codes, g->k};
+  bool in_place = codes && g->col_chunks == 1 && !vq_chain_empty(&g->chain) &&
+                  g->k >= 2 * TASK_ROWS;
+  g->product = (vq_product){g->m, g->row_blocks, g->n, codes, g->k, in_place};
   return g->scratch <= SCRATCH_MAX;
 }
 
@@ -241,6 +246,122 @@ static void emit_tile(const vq_emit *e, void *user, LLVMValueRef row,
   if (!direct) finish_sums(e, g, e->scratch, at, vq_k64(e, 0), rows);
 }
 
+// Elements of a column of w, of four bytes as those of A.
+static int64_t w_depth(const gemm *g) { return g->nibbles ? (g->k + 1) / 2 : g->k; }
+
+// The panels of the group, from nibbles.
+static void unpack_group(const vq_emit *e, const gemm *g) {
+  LLVMValueRef panel = vq_divk(e, g->col, VQ_PANEL);
+  LLVMValueRef from = vq_mulk(e, panel, w_depth(g) * VQ_PANEL);
+  vq_unpack(e, vq_at(e, e->f32, vq_arg_ptr(e, g->w), from),
+            vq_atk(e, e->i8, e->scratch, g->w_at),
+            (g->cols + VQ_PANEL - 1) / VQ_PANEL, g->k);
+}
+
+// B of a group lies behind that of the one before. When a group begins, its first
+// tile would wait for every line; and runs are too short for the prefetcher of the
+// processor. So the blocks of rows of a group share in fetching the next one.
+static int64_t lines_of_group(const gemm *g) {
+  return (int64_t)g->shape.vecs * g->shape.lanes * w_depth(g) * 4 / VQ_CACHE_LINE;
+}
+
+static void fetch_ahead(const vq_emit *e, const gemm *g) {
+  LLVMValueRef group = vq_mulk(e, vq_addk(e, g->col, g->width), w_depth(g));
+  LLVMValueRef nth = LLVMBuildNSWSub(e->b, g->block, g->first, "");
+  LLVMValueRef at = vq_at(e, e->f32, vq_arg_ptr(e, g->w), group);
+  LLVMValueRef from = vq_mulk(e, vq_mul(e, nth, g->ahead), VQ_CACHE_LINE);
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), g->ahead, 1, 0, NULL);
+  LLVMValueRef line = vq_add(e, from, vq_mulk(e, l.i, VQ_CACHE_LINE));
+  vq_prefetch(e, vq_at(e, e->i8, at, line), 2);
+  vq_loop_end(e, &l);
+}
+
+// ---- tiles that overlap ----------------------------------------------------------
+
+// A tile whose sums wait in scratch.
+typedef struct pending {
+  const gemm *g;
+  LLVMValueRef sums, row;
+  LLVMValueRef fetch, stride;  // what the steps of the next tile fetch
+} pending;
+
+// Vector `i` of them, a row being two.
+static void finish_vector(const vq_emit *e, void *user, LLVMValueRef i) {
+  const pending *p = user;
+  const gemm *g = p->g;
+  unsigned lanes = g->shape.lanes;
+  LLVMValueRef v = vq_load(e, vector(e, g), vq_at(e, vector(e, g), p->sums, i), 4);
+  LLVMValueRef col = vq_add(e, g->col, vq_mulk(e, vq_modk(e, i, g->vecs), lanes));
+  vq_chain_store(e, &g->chain, v, vq_add(e, p->row, vq_divk(e, i, g->vecs)), col,
+                 lanes, lanes);
+}
+
+// Two tiles have as many steps as the next group has lines, of nibbles one. There are
+// more tiles, of which the others fetch one line again and again.
+static void choose_lines(const vq_emit *e, const gemm *g, pending *p) {
+  LLVMValueRef nth = LLVMBuildNSWSub(e->b, g->block, g->first, "");
+  int64_t n = (lines_of_group(g) + g->k - 1) / g->k;
+  LLVMValueRef some = LLVMBuildICmp(e->b, LLVMIntSLT, nth, vq_k64(e, n), "");
+  LLVMValueRef at = vq_mulk(e, vq_addk(e, g->col, g->width), w_depth(g));
+  at = vq_add(e, at, vq_mulk(e, nth, g->k * VQ_PANEL));
+  at = vq_at(e, e->f32, vq_arg_ptr(e, g->w), at);
+  p->fetch = LLVMBuildSelect(e->b, some, at, e->scratch, "");
+  p->stride = LLVMBuildSelect(e->b, some, vq_k64(e, VQ_CACHE_LINE), vq_k64(e, 0), "");
+}
+
+static void fetch_line(const vq_emit *e, void *user, LLVMValueRef i) {
+  const pending *p = user;
+  vq_prefetch(e, vq_at(e, e->i8, p->fetch, vq_mul(e, i, p->stride)), 2);
+}
+
+static LLVMValueRef overlap_sums(const vq_emit *e, LLVMValueRef block) {
+  LLVMValueRef at = vq_mulk(e, vq_modk(e, block, 2), VQ_AMX_SUMS);
+  return vq_at(e, e->i32, e->scratch, at);
+}
+
+// What the epilogue of the block at hand will read beside its sums. Among
+// multiply-adds few of its loads are under way at a time.
+static void fetch_operands(const vq_emit *e, const gemm *g) {
+  vq_loop l;
+  vq_loop_begin(e, &l, g->row0, vq_add(e, g->row0, g->rows_here), 1, 0, NULL);
+  vq_chain_fetch(e, &g->chain, l.i, g->col, g->width);
+  vq_loop_end(e, &l);
+}
+
+// The block at hand, and what is left of the one before unless it is the first.
+static void overlap_block(const vq_emit *e, gemm *g) {
+  fetch_operands(e, g);
+  LLVMValueRef none = vq_k64(e, 0);
+  LLVMValueRef before = vq_addk(e, g->block, -1);
+  LLVMValueRef is_first = LLVMBuildICmp(e->b, LLVMIntEQ, g->block, g->first, "");
+  pending p = {.g = g, .sums = overlap_sums(e, vq_addk(e, g->block, 1))};
+  LLVMValueRef rows = vq_part_rows(e, &g->product, before, &p.row);
+  LLVMValueRef n = LLVMBuildSelect(e->b, is_first, none, vq_mulk(e, rows, g->vecs), "");
+  vq_tile t = tile_of(e, g, g->row0);
+  t.c = overlap_sums(e, g->block);
+  unsigned size = (unsigned)(g->m / g->row_blocks);
+  vq_tile_side side = {n, fetch_line, finish_vector, &p};
+  choose_lines(e, g, &p);
+  if (g->m % g->row_blocks == 0) {
+    vq_tile_in_place(e, &g->product, &t, size, &side);
+    return;
+  }
+  vq_if larger;
+  vq_if_begin(e, &larger, LLVMBuildICmp(e->b, LLVMIntSGT, g->rows_here,
+                                        vq_k64(e, size), ""));
+  vq_tile_in_place(e, &g->product, &t, size + 1, &side);
+  vq_if_else(e, &larger);
+  vq_tile_in_place(e, &g->product, &t, size, &side);
+  vq_if_end(e, &larger);
+}
+
+static void overlap_last(const vq_emit *e, const gemm *g) {
+  LLVMValueRef row, last = vq_addk(e, g->last, -1);
+  LLVMValueRef rows = vq_part_rows(e, &g->product, last, &row);
+  finish_sums(e, g, overlap_sums(e, last), row, vq_k64(e, 0), rows);
+}
+
 // ---- blocks of AMX -----------------------------------------------------------
 
 static LLVMValueRef amx_sums(const vq_emit *e, const vq_amx_block *b) {
@@ -268,39 +389,6 @@ static vq_amx amx_begin(const vq_emit *e, const gemm *g) {
 }
 
 // ---- tasks -------------------------------------------------------------------
-
-// Elements of a column of w, of four bytes as those of A.
-static int64_t w_depth(const gemm *g) { return g->nibbles ? (g->k + 1) / 2 : g->k; }
-
-// The panels of the group, from nibbles.
-static void unpack_group(const vq_emit *e, const gemm *g) {
-  LLVMValueRef panel = vq_divk(e, g->col, VQ_PANEL);
-  LLVMValueRef from = vq_mulk(e, panel, w_depth(g) * VQ_PANEL);
-  vq_unpack(e, vq_at(e, e->f32, vq_arg_ptr(e, g->w), from),
-            vq_atk(e, e->i8, e->scratch, g->w_at),
-            (g->cols + VQ_PANEL - 1) / VQ_PANEL, g->k);
-}
-
-// B of a group lies behind that of the one before. When a group begins, its first
-// tile would wait for every line; and runs are too short for the prefetcher of the
-// processor. So the blocks of rows of a group share in fetching the next one.
-static int64_t lines_of_group(const gemm *g) {
-  return (int64_t)g->shape.vecs * g->shape.lanes * w_depth(g) * 4 / CACHE_LINE;
-}
-
-static void fetch_ahead(const vq_emit *e, const gemm *g) {
-  LLVMValueRef group = vq_mulk(e, vq_addk(e, g->col, g->width), w_depth(g));
-  LLVMValueRef nth = LLVMBuildNSWSub(e->b, g->block, g->first, "");
-  LLVMValueRef at = vq_at(e, e->f32, vq_arg_ptr(e, g->w), group);
-  LLVMValueRef from = vq_mulk(e, vq_mul(e, nth, g->ahead), CACHE_LINE);
-  vq_loop l;
-  vq_loop_begin(e, &l, vq_k64(e, 0), g->ahead, 1, 0, NULL);
-  LLVMValueRef line = vq_add(e, from, vq_mulk(e, l.i, CACHE_LINE));
-  LLVMValueRef arg[] = {vq_at(e, e->i8, at, line), LLVMConstInt(e->i32, 0, false),
-                        LLVMConstInt(e->i32, 2, false), LLVMConstInt(e->i32, 1, false)};
-  vq_intrinsic(e, "llvm.prefetch", &e->ptr, 1, arg, 4);
-  vq_loop_end(e, &l);
-}
 
 static void block_tiles(const vq_emit *e, gemm *g) {
   fetch_ahead(e, g);
@@ -339,10 +427,15 @@ static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
   g->width = vq_tile_width(e->target, &g->product, cols);
   g->init = start_sums(e, g);
   if (g->nibbles) unpack_group(e, g);
-  if (g->use_amx)
+  if (g->use_amx) {
     vq_amx_each_block(e, &g->amx, amx_tile, amx_finish, g);
-  else
+  } else if (vq_tile_is_in_place(e->target, &g->product) &&
+             g->cols == g->shape.vecs * g->shape.lanes) {
+    each_block(e, g, overlap_block);
+    overlap_last(e, g);
+  } else {
     each_block(e, g, block_tiles);
+  }
 }
 
 // Blocks of rows [lo, hi), the columns of a chunk, `step` blocks at a time.

@@ -189,6 +189,13 @@ LLVMValueRef vq_lane_mask(const vq_emit *e, unsigned lanes, unsigned n) {
   return lanes == 1 ? bit[0] : LLVMConstVector(bit, lanes);
 }
 
+void vq_prefetch(const vq_emit *e, LLVMValueRef p, unsigned level) {
+  LLVMValueRef arg[] = {p, LLVMConstInt(e->i32, 0, false),
+                        LLVMConstInt(e->i32, 4 - level, false),
+                        LLVMConstInt(e->i32, 1, false)};
+  vq_intrinsic(e, "llvm.prefetch", &e->ptr, 1, arg, 4);
+}
+
 LLVMValueRef vq_load_n(const vq_emit *e, LLVMTypeRef type, LLVMValueRef p,
                        unsigned align, unsigned n) {
   unsigned lanes = vq_lanes_of(type);

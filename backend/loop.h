@@ -67,6 +67,10 @@ LLVMValueRef vq_load(const vq_emit *e, LLVMTypeRef type, LLVMValueRef p,
                      unsigned align);
 void vq_store(const vq_emit *e, LLVMValueRef v, LLVMValueRef p, unsigned align);
 
+// Fetches the line of `p` into the cache of `level` (1 or 2).
+#define VQ_CACHE_LINE 64
+void vq_prefetch(const vq_emit *e, LLVMValueRef p, unsigned level);
+
 // The first `n` of the lanes only (1 <= n <= lanes); other lanes read as 0 and
 // are neither read nor written. n == lanes is the plain access.
 LLVMValueRef vq_load_n(const vq_emit *e, LLVMTypeRef type, LLVMValueRef p,

@@ -145,13 +145,17 @@ static vq_tile_id id_of(const vq_target *t, const vq_product *p, unsigned rows,
                                  : VQ_TILE_F32};
 }
 
+bool vq_tile_is_in_place(const vq_target *t, const vq_product *p) {
+  return p->in_place && t->vnni && !vq_amx_takes(t, p);
+}
+
 void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
                     void *user) {
   vq_tile_shape s = vq_tile_choose(t, p);
   unsigned rows[4], n = row_counts(t, p, rows), width = s.vecs * s.lanes;
   unsigned rest = (unsigned)(p->n % width);
   for (unsigned i = 0; i < n; i++) {
-    if (p->n >= width) add(user, id_of(t, p, rows[i], width));
+    if (p->n >= width && !vq_tile_is_in_place(t, p)) add(user, id_of(t, p, rows[i], width));
     if (rest) add(user, id_of(t, p, rows[i], rest));
   }
 }
@@ -219,59 +223,110 @@ static void mark_params(vq_emit *e) {
   }
 }
 
-// sum[0 .. n) += the product; a and b of this step in sum[n] and sum[n + 1].
-static void sum_loop(const vq_emit *e, vq_tile_id id, LLVMValueRef *sum) {
-  unsigned rows = id.rows, vecs = id.vecs, n = rows * vecs;
-  unsigned lanes = vq_f32_lanes(e->target);
-  bool codes = id.kind == VQ_TILE_U8;
-  LLVMTypeRef elem = codes ? e->i32 : e->f32, type = vq_vec_type(elem, lanes);
-  LLVMValueRef lda[VQ_PANEL], panel[VQ_PANEL], b[VQ_PANEL];
-  odd_multiples(e, LLVMGetParam(e->fn, LDA), rows, lda);
-  odd_multiples(e, LLVMGetParam(e->fn, PANEL), vecs, panel);
-  vq_loop l;
-  vq_loop_begin(e, &l, vq_k64(e, 0), LLVMGetParam(e->fn, K), 1, n + 2, sum);
+// A tile under construction: strides as multiples, sums, addresses of this step.
+typedef struct sums {
+  vq_tile_id id;
+  unsigned n, lanes;
+  LLVMTypeRef type;
+  LLVMValueRef lda[VQ_PANEL], panel[VQ_PANEL];
+  LLVMValueRef v[VQ_MAX_CARRY];  // n sums, a, b
+} sums;
+
+static void begin_sums(const vq_emit *e, sums *s, vq_tile_id id, LLVMValueRef lda,
+                       LLVMValueRef panel, LLVMValueRef init) {
+  LLVMTypeRef elem = id.kind == VQ_TILE_U8 ? e->i32 : e->f32;
+  s->id = id, s->n = id.rows * id.vecs, s->lanes = vq_f32_lanes(e->target);
+  s->type = vq_vec_type(elem, s->lanes);
+  assert(s->n + 2 <= VQ_MAX_CARRY && id.rows <= VQ_PANEL && id.vecs <= VQ_PANEL);
+  odd_multiples(e, lda, id.rows, s->lda);
+  odd_multiples(e, panel, id.vecs, s->panel);
+  for (unsigned i = 0; i < s->n; i++)
+    s->v[i] = i < id.vecs ? vq_load(e, s->type, vq_atk(e, s->type, init, i), 4)
+                          : s->v[i - id.vecs];
+}
+
+static void sum_step(const vq_emit *e, const sums *s, LLVMValueRef *v) {
+  unsigned rows = s->id.rows, vecs = s->id.vecs, n = s->n;
+  bool codes = s->id.kind == VQ_TILE_U8;
+  LLVMTypeRef elem = vq_elem_type(s->type);
+  LLVMValueRef b[VQ_PANEL];
   for (unsigned j = 0; j < vecs; j++) {
-    unsigned at = j * lanes;
-    LLVMValueRef p = row_at(e, l.v[n + 1], panel, at / VQ_PANEL);
-    b[j] = vq_load(e, type, vq_atk(e, e->f32, p, at % VQ_PANEL), 4);
+    unsigned at = j * s->lanes;
+    LLVMValueRef p = row_at(e, v[n + 1], s->panel, at / VQ_PANEL);
+    b[j] = vq_load(e, s->type, vq_atk(e, e->f32, p, at % VQ_PANEL), 4);
   }
   for (unsigned r = 0; r < rows; r++) {
-    LLVMValueRef a = vq_load(e, elem, row_at(e, l.v[n], lda, r), codes ? 1 : 4);
-    a = vq_splat(e, a, lanes);
+    LLVMValueRef a = vq_load(e, elem, row_at(e, v[n], s->lda, r), codes ? 1 : 4);
+    a = vq_splat(e, a, s->lanes);
     if (codes) {
-      vq_tile_add_codes(e, a, b, vecs, &l.v[r * vecs]);
+      vq_tile_add_codes(e, a, b, vecs, &v[r * vecs]);
       continue;
     }
     for (unsigned j = 0; j < vecs; j++)
-      l.v[r * vecs + j] = vq_fma(e, a, b[j], l.v[r * vecs + j]);
+      v[r * vecs + j] = vq_fma(e, a, b[j], v[r * vecs + j]);
   }
-  l.v[n] = vq_atk(e, e->f32, l.v[n], 1);
-  l.v[n + 1] = vq_atk(e, e->f32, l.v[n + 1], VQ_PANEL);
+  v[n] = vq_atk(e, e->f32, v[n], 1);
+  v[n + 1] = vq_atk(e, e->f32, v[n + 1], VQ_PANEL);
+}
+
+// Spreads the instructions behind `last` among the rows of a step, in their order.
+// In one piece they would wait for each other where multiply-adds wait too, and fill
+// that queue of the processor.
+static void weave(const vq_emit *e, const sums *s, LLVMValueRef const *v,
+                  LLVMValueRef last) {
+  unsigned n = 0, at = 0, vecs = s->id.vecs;
+  LLVMValueRef first = LLVMGetNextInstruction(last), after = NULL, next;
+  for (LLVMValueRef i = first; i; i = LLVMGetNextInstruction(i)) n++;
+  for (LLVMValueRef i = first; i; i = next, at++) {
+    unsigned row = at * s->id.rows / n;
+    next = LLVMGetNextInstruction(i);
+    if (!after || row != (at - 1) * s->id.rows / n) after = v[row * vecs + vecs - 1];
+    LLVMInstructionRemoveFromParent(i);
+    LLVMPositionBuilderBefore(e->b, LLVMGetNextInstruction(after));
+    LLVMInsertIntoBuilder(e->b, i);
+    after = i;
+  }
+}
+
+// Steps [lo, hi), each with what `side` has for it.
+static void sum_loop(const vq_emit *e, sums *s, LLVMValueRef lo, LLVMValueRef hi,
+                     const vq_tile_side *side, bool first) {
+  vq_loop l;
+  vq_loop_begin(e, &l, lo, hi, 1, s->n + 2, s->v);
+  sum_step(e, s, l.v);
+  if (side) {
+    LLVMBasicBlockRef block = LLVMGetInsertBlock(e->b);
+    LLVMValueRef last = LLVMGetLastInstruction(block);
+    side->each(e, side->user, l.i);
+    if (first) side->first(e, side->user, l.i);
+    if (LLVMGetInsertBlock(e->b) == block) weave(e, s, l.v, last);
+    LLVMPositionBuilderAtEnd(e->b, LLVMGetInsertBlock(e->b));
+  }
   vq_loop_end(e, &l);
-  memcpy(sum, l.v, n * sizeof *sum);
+  memcpy(s->v, l.v, (s->n + 2) * sizeof *s->v);
+}
+
+static void store_sums(const vq_emit *e, const sums *s, LLVMValueRef c,
+                       LLVMValueRef ldc) {
+  unsigned vecs = s->id.vecs;
+  for (unsigned i = 0; i < s->n; i++) {
+    vq_store(e, s->v[i], vq_atk(e, s->type, c, i % vecs), 4);
+    if (i % vecs == vecs - 1) c = vq_at(e, e->i8, c, ldc);
+  }
 }
 
 void vq_tile_body(vq_emit *e, vq_tile_id id) {
-  unsigned vecs = id.vecs, n = id.rows * vecs;
-  LLVMTypeRef elem = id.kind == VQ_TILE_U8 ? e->i32 : e->f32;
-  LLVMTypeRef type = vq_vec_type(elem, vq_f32_lanes(e->target));
-  LLVMValueRef sum[VQ_MAX_CARRY], init = LLVMGetParam(e->fn, INIT);
-  LLVMValueRef c = LLVMGetParam(e->fn, C);
   mark_params(e);
   if (id.kind == VQ_TILE_AMX) {
-    vq_amx_body(e, vecs);
+    vq_amx_body(e, id.vecs);
     return;
   }
-  assert(n + 2 <= VQ_MAX_CARRY && id.rows <= VQ_PANEL && vecs <= VQ_PANEL);
-  for (unsigned i = 0; i < n; i++)
-    sum[i] = i < vecs ? vq_load(e, type, vq_atk(e, type, init, i), 4)
-                      : sum[i - vecs];
-  sum[n] = LLVMGetParam(e->fn, A), sum[n + 1] = LLVMGetParam(e->fn, B);
-  sum_loop(e, id, sum);
-  for (unsigned i = 0; i < n; i++) {
-    vq_store(e, sum[i], vq_atk(e, type, c, i % vecs), 4);
-    if (i % vecs == vecs - 1) c = vq_at(e, e->i8, c, LLVMGetParam(e->fn, LDC));
-  }
+  sums s;
+  begin_sums(e, &s, id, LLVMGetParam(e->fn, LDA), LLVMGetParam(e->fn, PANEL),
+             LLVMGetParam(e->fn, INIT));
+  s.v[s.n] = LLVMGetParam(e->fn, A), s.v[s.n + 1] = LLVMGetParam(e->fn, B);
+  sum_loop(e, &s, vq_k64(e, 0), LLVMGetParam(e->fn, K), NULL, false);
+  store_sums(e, &s, LLVMGetParam(e->fn, C), LLVMGetParam(e->fn, LDC));
 }
 
 // Address of the panel row 0 of the tile's first column.
@@ -293,6 +348,18 @@ static void call(const vq_emit *e, vq_tile_id id, LLVMValueRef *arg) {
   }
   vq_strbuf_release(&name);
   LLVMBuildCall2(e->b, vq_tile_type(e, id), fn, arg, n_param(id), "");
+}
+
+void vq_tile_in_place(const vq_emit *e, const vq_product *p, const vq_tile *t,
+                      unsigned rows, const vq_tile_side *side) {
+  unsigned cols = t->vecs * vq_f32_lanes(e->target);
+  sums s;
+  begin_sums(e, &s, id_of(e->target, p, rows, cols), vq_k64(e, t->lda * 4),
+             vq_k64(e, t->k * VQ_PANEL * 4), t->init);
+  s.v[s.n] = t->a, s.v[s.n + 1] = panel_at(e, t);
+  sum_loop(e, &s, vq_k64(e, 0), side->n, side, true);
+  sum_loop(e, &s, side->n, vq_k64(e, t->k), side, false);
+  store_sums(e, &s, t->c, vq_k64(e, t->ldc * 4));
 }
 
 void vq_tile_call(const vq_emit *e, const vq_product *p, const vq_tile *t,

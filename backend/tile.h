@@ -50,6 +50,8 @@ enum {
 typedef void (*vq_tile_fn)(void *user, vq_tile_id id);
 void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
                     void *user);
+// Of tiles in place there are none: those of a product that allows it, with VNNI.
+bool vq_tile_is_in_place(const vq_target *t, const vq_product *p);
 // Appends the name: "fashion_tile.14x2.avx512vnni" in a model called fashion,
 // "fashion_tile_u8.14x2.avx512vnni" for codes, "fashion_tile_amx.32x2.amx-int8".
 void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
@@ -74,6 +76,17 @@ typedef struct vq_tile {
 } vq_tile;
 void vq_tile_call(const vq_emit *e, const vq_product *p, const vq_tile *t,
                   LLVMValueRef rows);
+// The same for exactly `rows` rows, as code of the kernel itself, together with other
+// work, which the processor does between the multiply-adds: `each` in all t->k steps,
+// `first` in the first `n` as well.
+typedef struct vq_tile_side {
+  LLVMValueRef n;
+  void (*each)(const vq_emit *e, void *user, LLVMValueRef i);
+  void (*first)(const vq_emit *e, void *user, LLVMValueRef i);
+  void *user;
+} vq_tile_side;
+void vq_tile_in_place(const vq_emit *e, const vq_product *p, const vq_tile *t,
+                      unsigned rows, const vq_tile_side *side);
 // Columns that a tile for `cols` columns writes.
 unsigned vq_tile_width(const vq_target *t, const vq_product *p, unsigned cols);
 

@@ -186,16 +186,21 @@ START_TEST(gemm) {
   static const int size[][3] = {
       {1, 1, 1},   {1, 67, 33},  {1, 300, 5},  {2, 17, 7},   {3, 129, 4},
       {5, 33, 16}, {7, 32, 3},   {13, 31, 8},  {14, 16, 2},  {15, 48, 13},
-      {29, 15, 1}, {31, 64, 17}, {67, 40, 67}, {113, 65, 12}, {197, 8, 6}};
+      {29, 15, 1}, {31, 64, 17}, {67, 40, 67}, {113, 65, 12}, {197, 8, 6},
+      // Long enough that tiles overlap with epilogues.
+      {85, 64, 96}, {96, 33, 99}, {97, 65, 93}, {108, 32, 130}};
   text t = {.n_arg = 0};
   for (unsigned i = 0; i < VQ_COUNT(size); i++)
     add_gemm(&t, size[i][0], size[i][1], size[i][2], i % 2, (enum epilogue)(i % N_EPILOGUE));
   for (unsigned i = 0; i < N_EPILOGUE; i++)
     add_gemm(&t, 33, 37, 11, true, (enum epilogue)i);
+  for (unsigned i = 0; i < N_EPILOGUE; i++)
+    add_gemm(&t, 86, 64, 97, true, (enum epilogue)i);
   add_extreme(&t, 3072, -128);
   add_extreme(&t, 3072, 127);
   add_patches(&t, 2, 32, 24, 8, 4, 33);
   add_patches(&t, 1, 15, 21, 5, 7, 16);
+  add_patches(&t, 2, 48, 64, 8, 8, 64);
   check_cases(&t);
 }
 END_TEST
