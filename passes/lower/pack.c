@@ -14,8 +14,8 @@ static vq_str layout_of(const vq_value *w) {
   switch (w->type->dtype) {
     case VQ_i8: return VQ_LIT("panel16x4");
     case VQ_i4: return VQ_LIT("panel16x8");
-    case VQ_f32: case VQ_i64: case VQ_i32: case VQ_i16: case VQ_u8: case VQ_u4:
-    case VQ_bool: case VQ_N_DTYPES: return VQ_LIT("panel16");
+    case VQ_f32: case VQ_f64: case VQ_i64: case VQ_i32: case VQ_i16: case VQ_u8:
+    case VQ_u4: case VQ_bool: case VQ_N_DTYPES: return VQ_LIT("panel16");
   }
   VQ_BUG("element type %d", (int)w->type->dtype);
 }
