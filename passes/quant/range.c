@@ -18,7 +18,8 @@
 #include <float.h>
 #include <math.h>
 
-void vq_range_span(const vq_levels *q, double a, double b, float *scale, float *zero) {
+// Scale and zero point of codes that span [a, b].
+static void to_codes(const vq_levels *q, double a, double b, float *scale, float *zero) {
   if (q->symmetric) {
     double most = fabs(a) > fabs(b) ? fabs(a) : fabs(b);
     *scale = (float)fmax(most / (q->hi - (double)q->zero), (double)FLT_EPSILON);
@@ -63,5 +64,5 @@ void vq_range_fit(const vq_levels *q, const vq_histogram *h, double margin,
       }
     }
   double mid = (a + b) / 2, half = (b - a) / 2 * margin;
-  vq_range_span(q, mid - half, mid + half, scale, zero);
+  to_codes(q, mid - half, mid + half, scale, zero);
 }

@@ -20,9 +20,6 @@ typedef struct vq_levels {
   float zero;
 } vq_levels;
 
-// Scale and zero point of codes that span [a, b].
-void vq_range_span(const vq_levels *q, double a, double b, float *scale, float *zero);
-
 // The range with the least expected squared error, widened by `margin`.
 void vq_range_fit(const vq_levels *q, const vq_histogram *h, double margin,
                  float *scale, float *zero);
