@@ -34,7 +34,7 @@ static bool list_has(vq_str list, const vq_pass *pass) {
 static vq_status check_names(vq_watch *w, vq_str list) {
   vq_str name;
   while (next_name(&list, &name))
-    if (!vq_pass_find(name))
+    if (!vq_pass_find(w->m->ctx, name))
       return vq_pass_unknown(w->diag, (vq_loc){0}, name);
   return VQ_OK;
 }

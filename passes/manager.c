@@ -135,6 +135,7 @@ static vq_status run_one(runner *r, const vq_pass_item *it) {
   const vq_pass *pass = it->pass;
   r->record->pass = pass;
   r->stats.pass = pass->name;
+  r->pc.pass = pass;
   r->pc.opts = it->opts;
   if (check_needs(r, pass) || vq_watch_before(&r->watch)) return VQ_ERR;
   vq_status st = run_timed(r, pass);

@@ -28,6 +28,9 @@ void vq_pass_item_print(vq_strbuf *out, const vq_pass_item *it);
 const char *vq_pass_option_set(vq_pipeline *p, vq_pass_item *it, unsigned i,
                                vq_str text);
 
+// The same without a pipeline: whether `text` would do.
+const char *vq_pass_option_check(vq_ctx *ctx, const vq_opt_desc *o, vq_str text);
+
 // Reports a name that is no pass, with the nearest one. Returns VQ_ERR.
 vq_status vq_pass_unknown(vq_diag *diag, vq_loc loc, vq_str name);
 

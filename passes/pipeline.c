@@ -88,12 +88,12 @@ static bool is_choice(const char *choices, vq_str v) {
   }
 }
 
-const char *vq_pass_option_set(vq_pipeline *p, vq_pass_item *it, unsigned i,
-                               vq_str text) {
-  const vq_opt_desc *o = &it->pass->opts[i];
-  void *field = (char *)it->opts + o->offset;
-  it->value[i] = vq_arena_str(&p->arena, text);
-  const char *z = it->value[i].p;
+// Stores `text` in `field` and, as it prints, in `*canonical`; returns NULL or, in
+// words, what was expected.
+static const char *parse_option(vq_arena *arena, const vq_opt_desc *o, vq_str text,
+                                void *field, vq_str *canonical) {
+  *canonical = vq_arena_str(arena, text);
+  const char *z = canonical->p;
   char *end;
   errno = 0;
   switch (o->kind) {
@@ -101,10 +101,10 @@ const char *vq_pass_option_set(vq_pipeline *p, vq_pass_item *it, unsigned i,
       int64_t v = strtoll(z, &end, 10);
       if (end == z || *end || errno) return "an integer";
       memcpy(field, &v, sizeof v);
-      vq_strbuf canonical = {0};
-      vq_strbuf_printf(&canonical, "%lld", (long long)v);
-      it->value[i] = vq_arena_str(&p->arena, vq_strbuf_view(&canonical));
-      vq_strbuf_release(&canonical);
+      vq_strbuf plain = {0};
+      vq_strbuf_printf(&plain, "%lld", (long long)v);
+      *canonical = vq_arena_str(arena, vq_strbuf_view(&plain));
+      vq_strbuf_release(&plain);
       return NULL;
     }
     case VQ_OPT_F64: {
@@ -121,10 +121,21 @@ const char *vq_pass_option_set(vq_pipeline *p, vq_pass_item *it, unsigned i,
     }
     case VQ_OPT_STR:
       if (o->choices && !is_choice(o->choices, text)) return o->choices;
-      memcpy(field, &it->value[i], sizeof it->value[i]);
+      memcpy(field, canonical, sizeof *canonical);
       return NULL;
   }
   return NULL;
+}
+
+const char *vq_pass_option_set(vq_pipeline *p, vq_pass_item *it, unsigned i,
+                               vq_str text) {
+  const vq_opt_desc *o = &it->pass->opts[i];
+  return parse_option(&p->arena, o, text, (char *)it->opts + o->offset, &it->value[i]);
+}
+
+const char *vq_pass_option_check(vq_ctx *ctx, const vq_opt_desc *o, vq_str text) {
+  vq_str canonical, field;  // as wide as any kind's
+  return parse_option(vq_ctx_arena(ctx), o, text, &field, &canonical);
 }
 
 static vq_status unknown_option(parser *ps, const vq_pass *pass, vq_str key,
@@ -141,7 +152,7 @@ static vq_status unknown_option(parser *ps, const vq_pass *pass, vq_str key,
 
 // key = value
 static vq_status option(parser *ps, vq_pass_item *it, uint64_t *seen) {
-  vq_str key = word(ps), v;
+  vq_str key = word(ps), v = {0};
   vq_loc loc = here(ps, ps->at - key.n);
   if (!key.n) return expected(ps, "an option or '}'");
   unsigned i = 0;
@@ -167,6 +178,9 @@ vq_status vq_pass_unknown(vq_diag *diag, vq_loc loc, vq_str name) {
   const vq_pass *list = vq_pass_list(&n);
   vq_suggest s = vq_suggest_start(name);
   for (unsigned i = 0; i < n; i++) vq_suggest_offer(&s, list[i].name);
+  const vq_pass *p;
+  for (unsigned i = 0; (p = vq_plugin_pass_at(diag->ctx, i)); i++)
+    vq_suggest_offer(&s, p->name);
   vq_status st =
       vq_error(diag, VQ_E_pass, loc, "unknown pass '%.*s'", VQ_FMT(name));
   if (s.best) vq_note(diag, loc, "did you mean '%s'?", s.best);
@@ -186,7 +200,7 @@ static vq_status pass_item(parser *ps, vq_pass_item *it) {
   vq_str name = word(ps);
   vq_loc loc = here(ps, ps->at - name.n);
   if (!name.n) return expected(ps, "the name of a pass");
-  const vq_pass *pass = vq_pass_find(name);
+  const vq_pass *pass = vq_pass_find(ps->p->ctx, name);
   if (!pass) return vq_pass_unknown(ps->diag, loc, name);
   set_defaults(ps->p, it, pass);
   uint64_t seen = 0;

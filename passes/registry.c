@@ -37,9 +37,12 @@ const vq_pass *vq_pass_list(unsigned *n) {
   return passes;
 }
 
-const vq_pass *vq_pass_find(vq_str name) {
+const vq_pass *vq_pass_find(const vq_ctx *ctx, vq_str name) {
   for (unsigned i = 0; i < VQ_COUNT(passes); i++)
     if (vq_str_is(name, passes[i].name)) return &passes[i];
+  const vq_pass *p;
+  for (unsigned i = 0; (p = vq_plugin_pass_at(ctx, i)); i++)
+    if (vq_str_is(name, p->name)) return p;
   return NULL;
 }
 

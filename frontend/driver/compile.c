@@ -146,7 +146,7 @@ static vq_status make_pipeline(driver *d, vq_pipeline **out) {
   vq_pipeline_trim(*out, first, last);
   if (!opt_given(&d->opt, OPT_require_fused)) return VQ_OK;
   if (find_pass(d, *out, "--require-fused", "recompose", &at)) return VQ_ERR;
-  vq_pipeline_insert(*out, at + 1, vq_pass_find(VQ_LIT("require-fused")));
+  vq_pipeline_insert(*out, at + 1, vq_pass_find(d->ctx, VQ_LIT("require-fused")));
   return VQ_OK;
 }
 

@@ -5,15 +5,18 @@
 #include "vq/op.h"
 #include "vq/pass.h"
 
-static void list_passes(vq_strbuf *out) {
+static void list_pass(vq_strbuf *out, const vq_pass *p) {
+  vq_strbuf_printf(out, "%-14s %s\n", p->name, p->help);
+  for (unsigned k = 0; k < p->n_opts; k++)
+    vq_strbuf_printf(out, "%-14s   %s=%s: %s\n", "", p->opts[k].name, p->opts[k].def,
+                     p->opts[k].help);
+}
+
+static void list_passes(const driver *d, vq_strbuf *out) {
   unsigned n;
   const vq_pass *p = vq_pass_list(&n);
-  for (unsigned i = 0; i < n; i++) {
-    vq_strbuf_printf(out, "%-14s %s\n", p[i].name, p[i].help);
-    for (unsigned k = 0; k < p[i].n_opts; k++)
-      vq_strbuf_printf(out, "%-14s   %s=%s: %s\n", "", p[i].opts[k].name,
-                       p[i].opts[k].def, p[i].opts[k].help);
-  }
+  for (unsigned i = 0; i < n; i++) list_pass(out, &p[i]);
+  for (unsigned i = 0; (p = vq_plugin_pass_at(d->ctx, i)); i++) list_pass(out, p);
 }
 
 static void list_ops(vq_strbuf *out) {
@@ -42,7 +45,7 @@ bool do_lists(driver *d) {
   else if (opt_given(o, OPT_print_man))
     options_man(&out);
   else if (opt_given(o, OPT_list_passes))
-    list_passes(&out);
+    list_passes(d, &out);
   else if (opt_given(o, OPT_list_ops))
     list_ops(&out);
   else if (opt_given(o, OPT_list_targets))

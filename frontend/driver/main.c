@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "vq/pass.h"
 #include "temporary.h"
 
 static void print_message(void *user, const vq_ctx *ctx, const vq_message *m) {
@@ -19,7 +20,14 @@ static bool wants_color(bool terminal) {
   return terminal && !getenv("NO_COLOR") && term && strcmp(term, "dumb") != 0;
 }
 
+static vq_status load_plugins(driver *d) {
+  for (unsigned i = 0; i < d->opt.n_list[OPT_plugin]; i++)
+    if (vq_plugin_load(d->ctx, d->opt.list[OPT_plugin][i], &d->diag)) return VQ_ERR;
+  return VQ_OK;
+}
+
 static int run_command(driver *d) {
+  if (load_plugins(d)) return EXIT_ERROR;
   if (do_lists(d)) return EXIT_GOOD;
   switch (d->opt.command->bit) {
     case CMD_RUN: return do_run(d);

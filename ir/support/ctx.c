@@ -11,6 +11,7 @@ vq_ctx *vq_ctx_create(void) {
 
 void vq_ctx_destroy(vq_ctx *ctx) {
   if (!ctx) return;
+  if (ctx->attached) ctx->destroy_attached(ctx->attached);
   vq_map_release(&ctx->strings);
   vq_map_release(&ctx->types);
   vq_map_release(&ctx->quants);
@@ -21,6 +22,13 @@ void vq_ctx_destroy(vq_ctx *ctx) {
 }
 
 vq_arena *vq_ctx_arena(vq_ctx *ctx) { return &ctx->arena; }
+
+void vq_ctx_attach(vq_ctx *ctx, void *thing, void (*destroy)(void *thing)) {
+  ctx->attached = thing;
+  ctx->destroy_attached = destroy;
+}
+
+void *vq_ctx_attached(const vq_ctx *ctx) { return ctx->attached; }
 
 vq_str vq_intern(vq_ctx *ctx, vq_str s) {
   const char *found = vq_map_get(&ctx->strings, s);

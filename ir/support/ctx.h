@@ -15,6 +15,8 @@ struct vq_ctx {
   vq_map quants;   // name -> vq_quant
   vq_map locs;     // key bytes -> index into loc, plus one
   VQ_VEC(vq_loc_info) loc;
+  void *attached;  // of a higher layer
+  void (*destroy_attached)(void *thing);
 };
 
 #endif

@@ -14,10 +14,11 @@
 // columns, and the quantizer one factor 1/m and one offset per channel; no
 // kernel knows of it. The cost is m - 1 columns.
 //
-// Before that, part of all differences moves into the next weights for free: with the range w_c of a
-// channel and the median range w, r_c = (w_c / w)^balance, codes are those of
-// x / r_c and the columns of the next weight are multiplied by r_c (SmoothQuant,
-// ICML 2023, equation 4, where it is the activations that the migration spares).
+// Before that, part of all differences moves into the next weights for free: with
+// the range w_c of a channel and the median range w, r_c = (w_c / w)^balance, codes
+// are those of x / r_c and the columns of the next weight are multiplied by r_c
+// (SmoothQuant, ICML 2023, equation 4, where it is the activations that the
+// migration spares).
 // All of the difference (balance 1) would ruin the weights, whose rows have one
 // scale each. Outputs of attention, which cannot be computed several times, are
 // treated that way alone.

@@ -72,6 +72,10 @@ void vq_type_print(vq_strbuf *out, const vq_type *t);
 vq_ctx *vq_ctx_create(void);
 void vq_ctx_destroy(vq_ctx *ctx);
 vq_arena *vq_ctx_arena(vq_ctx *ctx);
+// One thing of a higher layer that lives as long as the context, in place of the one
+// before it; destroyed first.
+void vq_ctx_attach(vq_ctx *ctx, void *thing, void (*destroy)(void *thing));
+void *vq_ctx_attached(const vq_ctx *ctx);
 vq_str vq_intern(vq_ctx *ctx, vq_str s);  // NUL-terminated copy, shared
 
 #endif

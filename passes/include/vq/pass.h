@@ -34,7 +34,8 @@ struct vq_pass_ctx {
   vq_ctx *ctx;
   vq_diag *diag;
   vq_arena *temp;      // emptied after the pass
-  const void *opts;    // the pass's option struct, filled
+  const vq_pass *pass;
+  const void *opts;    // its option struct, filled
   vq_exec *exec;       // for passes that run graphs
   struct vq_stats *stats;
 };
@@ -44,7 +45,14 @@ void vq_stat(vq_pass_ctx *pc, const char *name, int64_t n);
 
 // All built-in passes, in passes.def order.
 const vq_pass *vq_pass_list(unsigned *n);
-const vq_pass *vq_pass_find(vq_str name);  // or NULL
+// A built-in pass or one of the context's plugins; NULL: none.
+const vq_pass *vq_pass_find(const vq_ctx *ctx, vq_str name);
+
+// Loads a plugin (vq/plugin.h), whose passes then are found and run like others. It
+// stays loaded as long as the context lives.
+VQ_NODISCARD vq_status vq_plugin_load(vq_ctx *ctx, const char *path, vq_diag *diag);
+// Pass `i` of all plugins in order of loading; NULL: there are fewer.
+const vq_pass *vq_plugin_pass_at(const vq_ctx *ctx, unsigned i);
 
 // Appends the tables of passes and of their options (docs/passes.md).
 void vq_passes_markdown(vq_strbuf *out);
