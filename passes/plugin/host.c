@@ -54,9 +54,7 @@ static void report(vq_call *c, vq_level level, const vq_op *op, const char *text
   vq_diag *diag = c->pc->diag;
   switch (level) {
     case VQ_LEVEL_NOTE: vq_note(diag, loc, "%s", text); break;
-    case VQ_LEVEL_WARNING:  // -Werror counts as an error
-      if (vq_warn(diag, VQ_E_pass, loc, "%s", text)) break;
-      break;
+    case VQ_LEVEL_WARNING: vq_warn(diag, VQ_E_pass, loc, "%s", text); break;
     case VQ_LEVEL_ERROR: vq_error(diag, VQ_E_pass, loc, "%s", text); break;
   }
 }
@@ -84,7 +82,7 @@ static vq_value *argument(vq_func *f, size_t i) {
   return i < f->n_arg ? &f->arg[i] : NULL;
 }
 
-static vq_op *first_op(vq_func *f) { return f->first; }
+static vq_op *first_op(vq_func *f) { return f ? f->first : NULL; }
 static vq_op *next_op(vq_op *op) { return op->next; }
 static vq_op *previous_op(vq_op *op) { return op->prev; }
 static const char *op_name(const vq_op *op) { return vq_op_info(op->code)->name; }

@@ -115,6 +115,10 @@ vq_value *vq_host_build(vq_call *c, vq_op *before, const char *op, size_t n_oper
                         vq_value *const *operand, size_t n_attr, const vq_attr *attr,
                         const char *name) {
   vq_opcode code;
+  if (!before) {
+    vq_host_error(c, NULL, "a new op '%s' has no place: `before` is NULL", op);
+    return NULL;
+  }
   if (!vq_op_find(vq_str_of(op), &code) || !vq_op_info(code)->out) {
     vq_host_error(c, before, "there is no op '%s' with one result", op);
     return NULL;

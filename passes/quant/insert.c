@@ -42,11 +42,14 @@ static vq_op *after(const inserter *s, const vq_value *v) {
   return v->kind == VQ_VALUE_RESULT ? v->def->next : s->f->first;
 }
 
-static const char *role_of(const vq_value *x) {
-  const vq_value *from = x;
-  while (from->kind == VQ_VALUE_RESULT && vq_quant_moves(from->def))
-    from = vq_in(from->def, 0);
-  if (vq_quant_def(from, VQ_OP_attention)) return "o";
+// What `v` is a copy or a part of.
+static vq_value *source_of(vq_value *v) {
+  while (v->kind == VQ_VALUE_RESULT && vq_quant_moves(v->def)) v = vq_in(v->def, 0);
+  return v;
+}
+
+static const char *role_of(vq_value *x) {
+  if (vq_quant_def(source_of(x), VQ_OP_attention)) return "o";
   if (x->kind != VQ_VALUE_RESULT) return "linear";
   switch ((int)x->def->code) {
     case VQ_OP_layer_norm: return "norm";
@@ -120,12 +123,6 @@ static vq_status quantize_attention(inserter *s, vq_op *op) {
     if (quantize_operand(s, op, i, role[i], 128 - half, 127 + half, 128))
       return VQ_ERR;
   return VQ_OK;
-}
-
-// What `v` is a copy or a part of.
-static vq_value *source_of(vq_value *v) {
-  while (v->kind == VQ_VALUE_RESULT && vq_quant_moves(v->def)) v = vq_in(v->def, 0);
-  return v;
 }
 
 // The residual stream: all readers of what a layer_norm reads see its code.

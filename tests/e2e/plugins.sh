@@ -185,6 +185,7 @@ say "wrong calls"
 fails "pass 'wrong' failed" 'return 1;'
 fails "found a bad day" 'host->report(call, VQ_LEVEL_ERROR, op, "found a bad day");'
 fails "no option 'depth'" 'host->option_int(call, "depth");'
+fails "a new op 'neg' has no place" 'host->build(call, NULL, "neg", 1, &x, 0, NULL, "");'
 fails "no op 'frobnicate'" 'host->build(call, op, "frobnicate", 1, &x, 0, NULL, "");'
 fails "op 'neg' has no attribute 'axis'" 'host->build(call, op, "neg", 1, &x, 1, &a, "");'
 fails "attribute 'axis' of op 'softmax' is an integer" \

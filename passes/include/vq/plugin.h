@@ -94,7 +94,7 @@ typedef struct vq_host {
   vq_text (*function_name)(const vq_func *f);
   size_t (*arguments)(const vq_func *f); /* their number */
   vq_value *(*argument)(vq_func *f, size_t i);
-  vq_op *(*first_op)(vq_func *f); /* in program order; the last is "return" */
+  vq_op *(*first_op)(vq_func *f); /* in program order, the last is "return"; of NULL: NULL */
   vq_op *(*next_op)(vq_op *op);
   vq_op *(*previous_op)(vq_op *op);
   const char *(*op_name)(const vq_op *op); /* with a NUL, as in dumps: "linear" */
