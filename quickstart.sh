@@ -19,7 +19,7 @@ out=build/quickstart
 mkdir -p $out
 vitqc=build/release/frontend/driver/vitqc
 
-run $vitqc $model/fashion_vit.onnx -O1 -v \
+run $vitqc $model/fashion_vit.onnx -O2 -v \
   --preprocess="scale=1/255 mean=.2860 std=.3530" \
   --labels=$model/classes.txt -o $out/fashion.so
 run $vitqc inspect $out/fashion.so

@@ -20,6 +20,7 @@ typedef struct jit_exec {
 } jit_exec;
 
 struct vq_program {
+  const vq_exec *exec;
   LLVMOrcLLJITRef jit;
   void *blob;  // constants
   vitq_handle *handle;
@@ -160,7 +161,8 @@ static vq_status prepare(vq_exec *e, const vq_module *m, vq_str func,
   vq_arena temp = {0};
   vq_program *p = calloc(1, sizeof *p);
   if (!p) vq_oom(sizeof *p);
-  vq_status st = x->lower(x->user, copy, diag);
+  p->exec = e;
+  vq_status st = x->lower(x->user, copy, func, diag);
   if (!st) st = compile(p, copy, &temp, diag);
   if (st) {
     release(p);
@@ -181,6 +183,7 @@ static vq_status vitq_failed(vitq_status st, vq_diag *diag) {
 
 // Makes pool and workspace fit `n_thread` threads.
 static vq_status set_threads(vq_program *p, unsigned n_thread, vq_diag *diag) {
+  if (n_thread == 0) n_thread = p->exec->n_thread;
   if (n_thread == 0) n_thread = 1;
   if (p->n_thread == n_thread) return VQ_OK;
   vitq_pool_destroy(p->pool);
@@ -209,12 +212,15 @@ static vq_status run(vq_program *p, const vq_tensor *in, vq_tensor *out,
   return st == VITQ_OK ? VQ_OK : vitq_failed(st, diag);
 }
 
-static void destroy(vq_exec *e) { free(e); }
+static void destroy(vq_exec *e) {
+  vq_exec_drop_samples(e);
+  free(e);
+}
 
 vq_exec *vq_exec_jit(vq_lower_fn lower, void *user) {
   static const vq_exec_ops ops = {"jit", prepare, run, release, destroy};
   jit_exec *x = calloc(1, sizeof *x);
   if (!x) vq_oom(sizeof *x);
-  *x = (jit_exec){{&ops, NULL}, lower, user};
+  *x = (jit_exec){{.ops = &ops}, lower, user};
   return &x->base;
 }

@@ -2,9 +2,20 @@
 #include "calib.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "vq/backend.h"
 #include "vq/build.h"
+
+bool calibration_is_made(const options *o) {
+  return strcmp(opt_text(o, OPT_calib), "psaq") == 0;
+}
+
+// Pictures of one's own cost a run of the model each, made ones a hundred.
+static int64_t size(const options *o) {
+  if (opt_given(o, OPT_calib_size)) return opt_count(o, OPT_calib_size);
+  return calibration_is_made(o) ? 32 : 64;
+}
 
 static vq_status load_noise(const calibration *c, int64_t i, float *out) {
   vq_ctx *ctx = vq_ctx_create();
@@ -41,12 +52,16 @@ vq_status calibration_open(driver *d, const vq_module *m, const char *model,
   const char *what = opt_text(o, OPT_calib);
   const vq_func *f = vq_module_func(m, VQ_LIT("main"));
   *out = (calibration){.d = d, .stride = 1};
-  if (!what || !f || f->n_arg != 1) return VQ_OK;
+  if (!f || f->n_arg != 1) return VQ_OK;
   const vq_type *t = f->arg[0].type;
   if (t->dtype != VQ_f32 || t->rank < 1 || t->dim[0] < 1) return VQ_OK;
   out->count = vq_type_count(t) / t->dim[0];
   out->seed = (uint64_t)opt_count(o, OPT_seed);
-  out->samples = (vq_samples){opt_count(o, OPT_calib_size), load, progress, out};
+  out->samples = (vq_samples){size(o), load, progress, out};
+  if (calibration_is_made(o)) {
+    out->samples.n = 0;
+    return VQ_OK;
+  }
   if (strcmp(what, "noise") == 0) {
     out->is_noise = true;
     return VQ_OK;
@@ -60,6 +75,28 @@ vq_status calibration_open(driver *d, const vq_module *m, const char *model,
   if (out->samples.n > out->pictures.n) out->samples.n = out->pictures.n;
   out->stride = out->pictures.n / out->samples.n;
   return VQ_OK;
+}
+
+const char *calibration_pass(driver *d, const char *pipeline) {
+  const options *o = &d->opt;
+  const char *at = strstr(pipeline, "rows,fold-pixels");
+  if (!at) return pipeline;
+  vq_strbuf out = {0};
+  vq_strbuf_printf(&out, "%.*ssynthesize{count=%lld seed=%lld steps=%lld},%s",
+                   (int)(at - pipeline), pipeline,
+                   (long long)size(o),
+                   (long long)opt_count(o, OPT_seed),
+                   (long long)opt_count(o, OPT_calib_steps), at);
+  const char *z = vq_arena_str(&d->arena, vq_strbuf_view(&out)).p;
+  vq_strbuf_release(&out);
+  return z;
+}
+
+unsigned calibration_threads(const options *o) {
+  enum { MOST = 64 };
+  long n = opt_given(o, OPT_compile_threads) ? (long)opt_count(o, OPT_compile_threads)
+                                             : sysconf(_SC_NPROCESSORS_ONLN);
+  return n < 1 ? 1 : n > MOST ? MOST : (unsigned)n;
 }
 
 void calibration_close(calibration *c) {

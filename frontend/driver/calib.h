@@ -1,4 +1,5 @@
-// Calibration samples for passes, as --calib, --calib-size and --seed say.
+// Calibration samples for passes, as --calib, --calib-size, --calib-steps and --seed
+// say.
 #ifndef VQ_DRIVER_CALIB_H
 #define VQ_DRIVER_CALIB_H
 
@@ -16,10 +17,17 @@ typedef struct calibration {
   vitq_preprocess preprocess;
 } calibration;
 
-// Opens what --calib names for the module's input; without --calib there are no
-// samples. `out` must stay where it is.
+// Opens what --calib names for the module's input; there are no samples when passes
+// make them. `out` must stay where it is.
 VQ_NODISCARD vq_status calibration_open(driver *d, const vq_module *m,
                                         const char *model, calibration *out);
 void calibration_close(calibration *c);
+
+// Whether the samples are pictures that a pass makes out of the model.
+bool calibration_is_made(const options *o);
+// `pipeline`, that of a level, with this pass where one of it learns from samples.
+const char *calibration_pass(driver *d, const char *pipeline);
+// Threads that run the model meanwhile.
+unsigned calibration_threads(const options *o);
 
 #endif

@@ -33,20 +33,22 @@ typedef struct compilation {
 // ---- pipeline -------------------------------------------------------------------
 
 // How much wider than seen the ranges of activations of 3 to 8 bits are made. A
-// few pictures do not show all there is of a norm's output; noise shows less of
-// everything. A wide range costs the less the more codes there are
+// few pictures do not show all there is of a norm's output; made ones and noise show
+// less of everything. A wide range costs the less the more codes there are
 // (docs/decisions/0006).
 static double margin_for(const char *bits, const double *by_width) {
   int a = strlen(bits) == 4 ? bits[3] - '3' : -1;
   return a < 0 || a > 5 ? 1 : by_width[a];
 }
 
-static void print_margins(vq_strbuf *out, const char *bits, bool noise) {
+static void print_margins(vq_strbuf *out, const char *bits, bool noise, bool made) {
   static const double pictures[] = {1, 1.1, 1.15, 1.25, 1.3, 1.4};
   static const double from_noise[] = {1, 1.2, 1.3, 1.5, 1.75, 2};
+  static const double from_made[] = {1, 1, 1.05, 1.1, 1.15, 1.2};
   vq_strbuf_printf(out, "margin=%g norm-margin=%g",
-                   noise ? margin_for(bits, from_noise) : 1,
-                   margin_for(bits, noise ? from_noise : pictures));
+                   noise ? margin_for(bits, from_noise)
+                   : made ? margin_for(bits, from_made) : 1,
+                   margin_for(bits, noise || made ? from_noise : pictures));
 }
 
 // `text` with the options of `pass` given, where the pass is.
@@ -68,29 +70,20 @@ static const char *quantized_as(driver *d, const char *pipeline) {
   vq_strbuf given = {0};
   vq_strbuf_printf(&given, "bits='%s'", bits);
   pipeline = with_options(d, pipeline, "insert-quantizers", given.p);
-  bool noise = calib && strcmp(calib, "noise") == 0;
+  bool noise = strcmp(calib, "noise") == 0;
+  bool made = calibration_is_made(&d->opt);
+  if (made) pipeline = calibration_pass(d, pipeline);
   vq_strbuf_clear(&given);
-  print_margins(&given, bits, noise);
+  print_margins(&given, bits, noise, made);
   pipeline = with_options(d, pipeline, "observe", given.p);
-  // Which channels go together is not to be learned from noise.
+  // Which channels go together is hardly to be learned from noise or made pictures.
   pipeline = with_options(d, pipeline, "compensate-weights",
-                          noise ? "damping=0.2" : "max-bits=8");
+                          noise || made ? "damping=0.2" : "max-bits=8");
   // Weights of few bits have no room for what activations would gain.
   if (strlen(bits) == 4 && bits[1] <= '4')
     pipeline = with_options(d, pipeline, "split-outliers", "balance=0 limit=3");
   vq_strbuf_release(&given);
   return pipeline;
-}
-
-static vq_status need_calibration(driver *d) {
-  if (opt_given(&d->opt, OPT_calib)) return VQ_OK;
-  vq_error(&d->diag, VQ_E_unsupported, at_path(d, "vitqc"),
-           "-O2%s learns ranges from samples, and this version does not make its "
-           "own: give --calib=DIR, --calib=FILE.npy or --calib=noise",
-           opt_given(&d->opt, OPT_level) ? "" : " (the default)");
-  vq_note(&d->diag, (vq_loc){0},
-          "-O1 compiles a fast float model, -O0 the float reference");
-  return VQ_ERR;
 }
 
 static vq_status choose_pipeline(driver *d, const char **out) {
@@ -178,7 +171,8 @@ static vq_status run_pipeline(compilation *c) {
   vq_status s = calibration_open(d, c->model.m, c->input, &calib);
   if (!s) {
     vq_exec *exec = vq_exec_jit(lower_for_jit, d);
-    exec->samples = calib.samples.n ? &calib.samples : NULL;
+    exec->n_thread = calibration_threads(o);
+    exec->samples = calib.samples.load ? &calib.samples : NULL;
     s = vq_pipeline_run(c->pipeline, c->model.m, &d->diag, &ins, exec, &c->report);
     exec->ops->destroy(exec);
   }
@@ -186,12 +180,14 @@ static vq_status run_pipeline(compilation *c) {
   return s;
 }
 
-vq_status lower_for_jit(void *user, vq_module *m, vq_diag *diag) {
+vq_status lower_for_jit(void *user, vq_module *m, vq_str func, vq_diag *diag) {
   const driver *d = user;
   const char *missing;
   vq_pipeline *p;
-  vq_str text = vq_str_of(level_pipeline("1", &missing));
-  if (vq_pipeline_parse(d->ctx, text, diag, &p)) return VQ_ERR;
+  // Derivatives are those of a recomposed function: there is nothing to recognise.
+  const char *text = vq_str_is(func, "main") ? level_pipeline("1", &missing)
+                                             : derivative_pipeline;
+  if (vq_pipeline_parse(d->ctx, vq_str_of(text), diag, &p)) return VQ_ERR;
   vq_status s = vq_pipeline_run(p, m, diag, &(vq_instrument){0}, NULL, NULL);
   vq_pipeline_destroy(p);
   return s;
@@ -444,9 +440,6 @@ static vq_status check_outputs(compilation *c) {
 static vq_status compile(compilation *c) {
   c->start = now_seconds();
   if (make_pipeline(c->d, &c->pipeline)) return VQ_ERR;
-  bool at_o2 = strcmp(opt_text(&c->d->opt, OPT_level), "2") == 0 &&
-               !opt_given(&c->d->opt, OPT_passes);
-  if (at_o2 && need_calibration(c->d)) return VQ_ERR;
   if (check_outputs(c) || load_model(c->d, c->input, &c->model)) return VQ_ERR;
   if (store_preprocess(c->d, c->model.m) || store_labels(c->d, c->model.m))
     return VQ_ERR;
@@ -479,6 +472,8 @@ int do_compile(driver *d) {
     return usage_error(d, "one model at a time, found '%s' and '%s'", o->file[0],
                        o->file[1]);
   if (!opt_given(o, OPT_output)) return usage_error(d, "no output: give -o FILE");
+  if (opt_given(o, OPT_calib_steps) && !calibration_is_made(o))
+    return usage_error(d, "--calib-steps needs --calib=psaq");
   compilation c = {.d = d, .input = o->file[0],
                    .output = opt_text(o, OPT_output)};
   if (strcmp(c.output, "-") == 0 && strcmp(opt_text(o, OPT_emit), "ir") != 0)

@@ -5,9 +5,10 @@
 #include "driver.h"
 #include "vq/ir.h"
 
-// Runs -O1 on a module that is to be executed in process; a vq_lower_fn whose
-// `user` is the driver.
-VQ_NODISCARD vq_status lower_for_jit(void *user, vq_module *m, vq_diag *diag);
+// Runs -O1 on a module that is to be executed in process, or the part of it that
+// derivatives need; a vq_lower_fn whose `user` is the driver.
+VQ_NODISCARD vq_status lower_for_jit(void *user, vq_module *m, vq_str func,
+                                     vq_diag *diag);
 
 // Parameters and multiply-accumulates of a module (of one whole batch).
 typedef struct model_size {

@@ -22,6 +22,9 @@ static const struct {
     {"3", NULL, "learned rounding"},
 };
 
+const char derivative_pipeline[] =
+    "fold,cse,dce,rows,pack,fuse,outline,dce,plan-memory";
+
 const char *level_pipeline(const char *level, const char **missing) {
   for (size_t i = 0; i < VQ_COUNT(levels); i++)
     if (strcmp(levels[i].level, level) == 0) {

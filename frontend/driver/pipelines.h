@@ -8,4 +8,7 @@
 // *missing then says what is not there.
 const char *level_pipeline(const char *level, const char **missing);
 
+// For derivatives of a recomposed function that are to be run.
+extern const char derivative_pipeline[];
+
 #endif

@@ -31,6 +31,7 @@ static void release(vq_program *p) {
 }
 
 static void destroy(vq_exec *e) {
+  vq_exec_drop_samples(e);
   free(e);
 }
 
@@ -40,6 +41,6 @@ static const vq_exec_ops interpreter = {"interpreter", prepare, run, release,
 vq_exec *vq_exec_interpreter(void) {
   vq_exec *e = malloc(sizeof *e);
   if (!e) vq_oom(sizeof *e);
-  *e = (vq_exec){&interpreter, NULL};
+  *e = (vq_exec){.ops = &interpreter};
   return e;
 }

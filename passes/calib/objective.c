@@ -13,22 +13,33 @@
 #include "vq/rewrite.h"
 
 static vq_status unsuitable(const char *what, vq_diag *diag) {
-  return vq_error(diag, VQ_E_unsupported, (vq_loc){0},
-                  "pictures cannot be made out of this model: %s", what);
+  vq_error(diag, VQ_E_unsupported, (vq_loc){0},
+           "pictures cannot be made out of this model: %s", what);
+  vq_note(diag, (vq_loc){0},
+          "samples (--calib=DIR, --calib=FILE.npy) or --calib=noise need none");
+  return VQ_ERR;
 }
 
-// Replaces @main by one with the two further arguments; its `return` is dropped.
-static vq_func *extend(vq_module *m, vq_value **logits) {
+// Replaces @main by one with the further arguments; its `return` is dropped.
+static vq_func *extend(vq_module *m, vq_value **logits, vq_diag *diag) {
   vq_func *old = vq_module_func(m, VQ_LIT("main"));
   const vq_type *image = old->arg[0].type, *y = old->result[0];
+  int64_t weight[] = {image->dim[0], VQ_N_LOSS};
+  int64_t color[] = {image->dim[0], image->dim[1], 1, 1};
+  const vq_type *row = vq_type_tensor(m->ctx, VQ_f32, 1, image->dim, NULL);
+  const vq_type *per_channel = vq_type_tensor(m->ctx, VQ_f32, 4, color, NULL);
   const vq_type *type[] = {
-      image, y, vq_type_tensor(m->ctx, VQ_f32, 1, image->dim, NULL)};
-  vq_str name[] = {old->arg[0].name, VQ_LIT("wanted"), VQ_LIT("roughness")};
-  vq_func *f = vq_func_create(m, VQ_FUNC, VQ_LIT("objective"), 3, type, name);
-  vq_builder b = {.func = f};
+      image, y, row, vq_type_tensor(m->ctx, VQ_f32, 2, weight, NULL),
+      per_channel, per_channel};
+  vq_str name[] = {old->arg[0].name, VQ_LIT("wanted"), VQ_LIT("roughness"),
+                   VQ_LIT("weight"), VQ_LIT("gain"), VQ_LIT("shift")};
+  vq_func *f = vq_func_create(m, VQ_FUNC, VQ_LIT("objective"), VQ_OBJ_SEED, type, name);
+  vq_builder b = {f, NULL, {0}, diag};
   vq_map map = {0};
   const vq_value *key = &old->arg[0];
-  *vq_map_put(&map, VQ_MAP_PTR_KEY(key)) = &f->arg[0];
+  vq_value *seen = vq_make_2(&b, VQ_OP_mul, &f->arg[VQ_OBJ_IMAGE], &f->arg[VQ_OBJ_GAIN]);
+  *vq_map_put(&map, VQ_MAP_PTR_KEY(key)) =
+      vq_make_2(&b, VQ_OP_add, seen, &f->arg[VQ_OBJ_SHIFT]);
   vq_each_op(old, op)
     if (!vq_has_trait(op, VQ_TRAIT_TERM)) vq_clone_op(&b, op, &map);
   vq_value *result = vq_in(old->last, 0);
@@ -72,8 +83,12 @@ static vq_status add_entropies(vq_builder *b, const vq_objective *o, vq_op *last
   return VQ_OK;
 }
 
-static vq_value *weigh(vq_builder *b, vq_value *x, double weight) {
-  return vq_make_2(b, VQ_OP_mul, x, vq_make_k(b, weight));
+// `x`, one number a picture, times the picture's weight of this term.
+static vq_value *weigh(vq_builder *b, vq_value *x, vq_loss_term term) {
+  vq_value *w = &b->func->arg[VQ_OBJ_WEIGHT];
+  int64_t begin[] = {0, (int64_t)term}, size[] = {w->type->dim[0], 1};
+  w = vq_make_reshape(b, vq_make_slice(b, w, begin, size, NULL), 1, size);
+  return vq_make_2(b, VQ_OP_mul, x, w);
 }
 
 static vq_status build(vq_func *f, vq_value *logits, const vq_objective *o,
@@ -84,14 +99,14 @@ static vq_status build(vq_func *f, vq_value *logits, const vq_objective *o,
   vq_each_op(f, op) n_op++;
   stops s = {VQ_NEW_N(pc->temp, vq_value *, 2 * n_op), 0};
   vq_value *entropy = NULL;
-  if (o->entropy_weight != 0 && add_entropies(&b, o, last, &s, &entropy)) return VQ_ERR;
-  vq_value *rough = vq_loss_variation(&b, &f->arg[0]);
-  rough = vq_make_2(&b, VQ_OP_sub, rough, &f->arg[2]);
-  vq_value *loss = weigh(&b, vq_loss_class(&b, logits, &f->arg[1]), o->class_weight);
-  rough = weigh(&b, vq_make_1(&b, VQ_OP_abs, rough), o->variation_weight);
-  loss = vq_make_2(&b, VQ_OP_add, loss, rough);
+  if (o->entropy && add_entropies(&b, o, last, &s, &entropy)) return VQ_ERR;
+  vq_value *rough = vq_loss_variation(&b, &f->arg[VQ_OBJ_IMAGE]);
+  rough = vq_make_2(&b, VQ_OP_sub, rough, &f->arg[VQ_OBJ_ROUGHNESS]);
+  rough = weigh(&b, vq_make_1(&b, VQ_OP_abs, rough), VQ_LOSS_VARIATION);
+  vq_value *loss = vq_loss_class(&b, logits, &f->arg[VQ_OBJ_WANTED]);
+  loss = vq_make_2(&b, VQ_OP_add, weigh(&b, loss, VQ_LOSS_CLASS), rough);
   if (entropy)
-    loss = vq_make_2(&b, VQ_OP_sub, loss, weigh(&b, entropy, o->entropy_weight));
+    loss = vq_make_2(&b, VQ_OP_sub, loss, weigh(&b, entropy, VQ_LOSS_ENTROPY));
   vq_str name = VQ_LIT("loss");
   if (vq_build_return(&b, 1, &loss, &name)) return VQ_ERR;
   vq_value *image = &f->arg[0];
@@ -109,6 +124,6 @@ vq_status vq_objective_build(vq_module *m, const vq_objective *o, vq_pass_ctx *p
       f->result[0]->dim[0] != f->arg[0].type->dim[0])
     return unsuitable("its first output is not one row of logits a picture", pc->diag);
   vq_value *logits;
-  vq_func *to = extend(m, &logits);
+  vq_func *to = extend(m, &logits, pc->diag);
   return build(to, logits, o, pc);
 }

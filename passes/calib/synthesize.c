@@ -6,6 +6,9 @@
 // rate rises over the first fifth of a phase and falls by a cosine; the second
 // phase rolls twice as far.
 //
+// Pictures take turns in styles: ranges and directions of activations that pictures
+// of one style do not show are in those of another.
+//
 // All that is random about a picture comes from a stream of its own, whose seed is
 // made of the run's and the picture's number, and its loss reads no other picture.
 // A batch is filled up by computing pictures that nobody asked for.
@@ -22,6 +25,7 @@ static const double least_rough = 2500, most_rough = 3000;
 
 typedef struct picture {
   vq_rng rng;
+  const vq_style *style;
   int64_t roll;
   bool mirror;
   float *x, *m, *v;  // pixels, Adam's moments
@@ -32,13 +36,13 @@ typedef struct run {
   vq_pass_ctx *pc;
   int64_t batch, channels, height, width, count;  // count: of numbers a picture
   picture *picture;
-  vq_tensor in[4], out[2];  // of @main.grad
+  vq_tensor in[VQ_OBJ_ARGS], out[2];  // of @main.grad
   vq_program *program;
 } run;
 
 vq_synthesis vq_synthesis_default(void) {
-  vq_synthesis s = {.objective = {1, 0.05, 1, false}, .seed = 1, .steps = 250,
-                    .rate = 0.2};
+  vq_synthesis s = {.n_style = 1, .seed = 1, .steps = 250, .rate = 0.2};
+  s.style[0] = (vq_style){.weight = {1, 0.05, 1}, .rough = true};
   for (unsigned c = 0; c < 4; c++) s.lo[c] = -2.5f, s.hi[c] = 2.5f;
   return s;
 }
@@ -91,10 +95,23 @@ static double rate_at(const vq_synthesis *s, int64_t step, int64_t phase) {
   return s->rate / 2 * (1 + cos(M_PI * (double)(at - warm) / (double)(phase - warm)));
 }
 
-static void draw(const run *r, picture *p, bool second) {
+static float *numbers_of(const run *r, unsigned arg, int64_t b) {
+  const vq_type *t = r->in[arg].type;
+  return (float *)r->in[arg].data + b * (vq_type_count(t) / t->dim[0]);
+}
+
+// How the picture is shown at a step. Colours change as MimiQ's do: by a factor
+// from 1/e to e and a shift in front of it.
+static void draw(const run *r, int64_t b, bool second) {
+  picture *p = &r->picture[b];
+  float *gain = numbers_of(r, VQ_OBJ_GAIN, b), *shift = numbers_of(r, VQ_OBJ_SHIFT, b);
   int64_t most = r->width * (second ? 30 : 15) / 224;
   p->roll = below(&p->rng, 2 * most + 1) - most;
   p->mirror = vq_rng_next(&p->rng) >> 63;
+  for (int64_t c = 0; c < r->channels && p->style->colors; c++) {
+    gain[c] = (float)exp(2 * uniform(&p->rng) - 1);
+    shift[c] = (float)(2 * uniform(&p->rng) - 1) * gain[c];
+  }
 }
 
 static vq_status step(run *r, int64_t at, double fill[2], double *loss) {
@@ -102,8 +119,8 @@ static vq_status step(run *r, int64_t at, double fill[2], double *loss) {
   vq_exec *e = r->pc->exec;
   int64_t phase = (s->steps + 1) / 2;
   for (int64_t b = 0; b < r->batch; b++) {
-    draw(r, &r->picture[b], at >= phase);
-    show(r, &r->picture[b], (float *)r->in[0].data + b * r->count);
+    draw(r, b, at >= phase);
+    show(r, &r->picture[b], numbers_of(r, VQ_OBJ_IMAGE, b));
   }
   if (e->ops->run(r->program, r->in, r->out, 0, r->pc->diag)) return VQ_ERR;
   fill[0] *= beta1;
@@ -122,15 +139,22 @@ static vq_status step(run *r, int64_t at, double fill[2], double *loss) {
 
 static void start(run *r, int64_t b, int64_t number) {
   picture *p = &r->picture[b];
-  int64_t classes = r->in[1].type->dim[1];
-  float *wanted = (float *)r->in[1].data + b * classes;
+  int64_t classes = r->in[VQ_OBJ_WANTED].type->dim[1];
+  float *wanted = numbers_of(r, VQ_OBJ_WANTED, b);
   p->rng.state = r->s->seed * UINT64_C(0x9e3779b97f4a7c15);
   p->rng.state = vq_rng_next(&p->rng) ^ (uint64_t)number;
+  p->style = &r->s->style[number % r->s->n_style];
   memset(wanted, 0, (size_t)classes * sizeof *wanted);
   wanted[below(&p->rng, classes)] = 1;
   double scale = sqrt((double)r->count / (3 * 224 * 224) / BATCH);
   double rough = least_rough + uniform(&p->rng) * (most_rough - least_rough);
-  ((float *)r->in[2].data)[b] = (float)(rough * scale);
+  *numbers_of(r, VQ_OBJ_ROUGHNESS, b) = p->style->rough ? (float)(rough * scale) : 0;
+  for (unsigned k = 0; k < VQ_N_LOSS; k++)
+    numbers_of(r, VQ_OBJ_WEIGHT, b)[k] = (float)p->style->weight[k];
+  for (int64_t c = 0; c < r->channels; c++) {
+    numbers_of(r, VQ_OBJ_GAIN, b)[c] = 1;
+    numbers_of(r, VQ_OBJ_SHIFT, b)[c] = 0;
+  }
   for (int64_t i = 0; i < r->count; i++) p->x[i] = (float)vq_rng_normal(&p->rng);
   memset(p->m, 0, (size_t)r->count * sizeof *p->m);
   memset(p->v, 0, (size_t)r->count * sizeof *p->v);
@@ -155,7 +179,7 @@ static void make_buffers(run *r, const vq_func *grad) {
   const int64_t *x = grad->arg[0].type->dim;
   r->batch = x[0], r->channels = x[1], r->height = x[2], r->width = x[3];
   r->count = x[1] * x[2] * x[3];
-  for (unsigned i = 0; i < 4; i++)
+  for (unsigned i = 0; i < VQ_OBJ_ARGS; i++)
     r->in[i] = (vq_tensor){grad->arg[i].type,
                            numbers(r, vq_type_count(grad->arg[i].type))};
   for (unsigned i = 0; i < 2; i++)
@@ -164,14 +188,17 @@ static void make_buffers(run *r, const vq_func *grad) {
   for (int64_t b = 0; b < r->batch; b++) {
     picture *p = &r->picture[b];
     p->x = numbers(r, r->count), p->m = numbers(r, r->count), p->v = numbers(r, r->count);
-    ((float *)r->in[3].data)[b] = 1;  // the loss itself is what is minimised
+    *numbers_of(r, VQ_OBJ_SEED, b) = 1;  // the loss itself is what is minimised
   }
 }
 
 vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, int64_t first, int64_t n,
                         float *out, vq_pass_ctx *pc) {
   run r = {.s = s, .pc = pc};
-  if (vq_objective_build(m, &s->objective, pc)) return VQ_ERR;
+  vq_objective o = {.kde = s->kde};
+  for (unsigned i = 0; i < s->n_style; i++)
+    o.entropy |= s->style[i].weight[VQ_LOSS_ENTROPY] != 0;
+  if (vq_objective_build(m, &o, pc)) return VQ_ERR;
   make_buffers(&r, vq_module_func(m, VQ_LIT("main.grad")));
   if (r.channels > (int64_t)VQ_COUNT(s->lo))
     return vq_error(pc->diag, VQ_E_unsupported, (vq_loc){0},

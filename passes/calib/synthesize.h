@@ -4,8 +4,17 @@
 
 #include "calib/objective.h"
 
+// What a picture is to be like.
+typedef struct vq_style {
+  double weight[VQ_N_LOSS];
+  bool rough;   // its variation is to be that of pictures, else as small as can be
+  bool colors;  // the model sees it in other colours at each step
+} vq_style;
+
 typedef struct vq_synthesis {
-  vq_objective objective;
+  vq_style style[4];  // picture number i is of style i mod n_style
+  unsigned n_style;
+  bool kde;            // how the entropy is estimated (objective.h)
   uint64_t seed;
   int64_t steps;       // of each picture, in two phases
   double rate;         // Adam's, at its highest

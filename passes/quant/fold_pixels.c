@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "pixels.h"
 #include "quant/quantizer.h"
 
 typedef struct pixels {
@@ -19,30 +20,12 @@ typedef struct pixels {
   float a[4], b[4];
 } pixels;
 
-// Number `i` of a list "x,y,z", or the only one; `missing` for an absent entry.
-static double number(const vq_module *m, const char *key, int64_t i, double missing) {
-  vq_str text = vq_meta_get(m, key);
-  vq_strbuf z = {0};
-  double v = missing;
-  if (text.n) {
-    vq_strbuf_add(&z, text.p, text.n);
-    const char *at = vq_strbuf_z(&z);
-    for (int64_t k = 0; k < i && strchr(at, ','); k++) at = strchr(at, ',') + 1;
-    v = strtod(at, NULL);
-  }
-  vq_strbuf_release(&z);
-  return v;
-}
-
 static bool read_pixels(const vq_module *m, int64_t n_channel, pixels *p) {
-  if (n_channel < 1 || n_channel > 4 || !vq_meta_get(m, "preprocess.scale").n)
-    return false;
+  vq_pixel_range r[4];
+  if (!vq_pixel_ranges(m, n_channel, r)) return false;
   p->n_channel = n_channel;
   for (int64_t c = 0; c < n_channel; c++) {
-    double scale = number(m, "preprocess.scale", 0, 1);
-    double mean = number(m, "preprocess.mean", c, 0);
-    double std = number(m, "preprocess.std", c, 1);
-    p->a[c] = (float)(std / scale), p->b[c] = (float)(mean / scale);
+    p->a[c] = (float)(r[c].std / r[c].scale), p->b[c] = (float)(r[c].mean / r[c].scale);
     if (!isfinite(p->a[c]) || !isfinite(p->b[c]) || p->a[c] == 0) return false;
   }
   return true;

@@ -103,7 +103,8 @@ static bool load(trial *t) {
   return true;
 }
 
-static vq_status lower(void *user, vq_module *m, vq_diag *diag) {
+static vq_status lower(void *user, vq_module *m, vq_str name, vq_diag *diag) {
+  (void)name;
   const char *missing, *text = level_pipeline(user, &missing);
   vq_pipeline *p;
   if (!text || vq_pipeline_parse(m->ctx, vq_str_of(text), diag, &p))

@@ -57,8 +57,8 @@ static inline const char *in_dir(const char *name) {
 #define OK(call) \
   ck_assert_msg((call) == VQ_OK, "%s: %s", #call, vq_strbuf_z(&messages))
 
-static inline vq_status lower(void *user, vq_module *m, vq_diag *dg) {
-  (void)user;
+static inline vq_status lower(void *user, vq_module *m, vq_str name, vq_diag *dg) {
+  (void)user, (void)name;
   vq_pipeline *p;
   if (vq_pipeline_parse(ctx, VQ_LIT("outline,plan-memory"), dg, &p)) return VQ_ERR;
   vq_status st = vq_pipeline_run(p, m, dg, NULL, NULL, NULL);
@@ -196,7 +196,7 @@ static inline void run_handle(vitq_handle *h, data *d, unsigned n_thread) {
 // Compiles `m` to a shared object and runs it in every variant.
 static inline void check_so(vq_module *m, data *d, bool generic) {
   vq_module *copy = vq_module_clone(m);
-  OK(lower(NULL, copy, &diag));
+  OK(lower(NULL, copy, VQ_LIT("main"), &diag));
   vq_backend_options opt = options();
   opt.generic = generic;
   OK(vq_backend_emit(copy, VQ_EMIT_SO, in_dir("m.so"), &opt, &diag));

@@ -74,7 +74,7 @@ END_TEST
 
 static vq_module *lowered(unsigned program) {
   vq_module *m = parse(programs[program]);
-  OK(lower(NULL, m, &diag));
+  OK(lower(NULL, m, VQ_LIT("main"), &diag));
   return m;
 }
 
@@ -181,7 +181,7 @@ START_TEST(meta_travels) {
   vq_meta_set(m, "preprocess.interp", VQ_LIT("bilinear"));
   vq_meta_set(m, "labels", VQ_LIT("cat\ndog\r\nold boot\n"));
   vq_meta_set(m, "producer", VQ_LIT("pytorch"));
-  OK(lower(NULL, m, &diag));
+  OK(lower(NULL, m, VQ_LIT("main"), &diag));
   vq_backend_options opt = options();
   OK(vq_backend_emit(m, VQ_EMIT_SO, in_dir("m.so"), &opt, &diag));
   vq_module_destroy(m);
@@ -244,7 +244,7 @@ START_TEST(failures_leave_no_file) {
   opt = options();
   expect_failure(m, VQ_EMIT_OBJ, in_dir("m.o"), &opt, "not lowered");
   vq_meta_set(m, "preprocess.mean", VQ_LIT("0.5,oops"));
-  OK(lower(NULL, m, &diag));
+  OK(lower(NULL, m, VQ_LIT("main"), &diag));
   expect_failure(m, VQ_EMIT_OBJ, in_dir("m.o"), &opt, "preprocess.mean");
   vq_module_destroy(m);
   ck_assert_uint_eq(count_files(), 0);

@@ -118,8 +118,8 @@ START_TEST(model_is_right) {
 }
 END_TEST
 
-static vq_status lower_grad(void *user, vq_module *m, vq_diag *dg) {
-  (void)user;
+static vq_status lower_grad(void *user, vq_module *m, vq_str name, vq_diag *dg) {
+  (void)user, (void)name;
   return passes(m, "fold,cse,dce,rows,pack,fuse,outline,dce,plan-memory", dg);
 }
 

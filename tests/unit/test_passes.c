@@ -433,9 +433,9 @@ START_TEST(test_docs) {
   vq_strbuf_puts(&table, "<!-- passes.def -->\n");
   vq_passes_markdown(&table);
   vq_strbuf_puts(&table, "<!-- end -->\n");
-  ck_assert_msg(strstr(vq_strbuf_z(&text), vq_strbuf_z(&table)) != NULL,
-                "docs/passes.md must hold this table:\n%s",
-                vq_strbuf_z(&table));
+  bool holds = strstr(vq_strbuf_z(&text), vq_strbuf_z(&table)) != NULL;
+  if (!holds) fputs(vq_strbuf_z(&table), stderr);  // too long for a message
+  ck_assert_msg(holds, "docs/passes.md must hold the table above");
   vq_strbuf_release(&text);
   vq_strbuf_release(&table);
 }

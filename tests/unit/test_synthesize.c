@@ -52,8 +52,9 @@ static vq_status note_loss(void *user, int64_t done, int64_t total, double loss)
   return VQ_OK;
 }
 
-static vq_status lower_all(void *user, vq_module *m, vq_diag *dg) {
+static vq_status lower_all(void *user, vq_module *m, vq_str name, vq_diag *dg) {
   (void)user;
+  ck_assert(vq_str_is(name, "main.grad"));
   vq_pipeline *p;
   if (vq_pipeline_parse(ctx, VQ_LIT("fold,cse,dce,rows,pack,fuse,outline,dce,plan-memory"),
                         dg, &p))
@@ -67,7 +68,7 @@ static vq_synthesis settings(bool kde) {
   vq_synthesis s = vq_synthesis_default();
   s.steps = STEPS;
   s.progress = note_loss;
-  s.objective.kde = kde;
+  s.kde = kde;
   return s;
 }
 
@@ -87,6 +88,8 @@ static float *make(const vq_synthesis *s, int batch, int64_t first, int64_t n, b
 
 static void expect_independent(bool jit) {
   vq_synthesis s = settings(false);
+  s.n_style = 2;
+  s.style[1] = (vq_style){.weight = {1, 0.01, 0.5}, .colors = true};
   float *alone = make(&s, 1, 3, 3, jit), *together = make(&s, 2, 3, 3, jit);
   float *later = make(&s, 2, 4, 1, jit);
   ck_assert_mem_eq(alone, together, 3 * COUNT * sizeof *alone);
@@ -107,7 +110,7 @@ END_TEST
 START_TEST(loss_falls) {
   for (int kde = 0; kde < 2; kde++) {
     vq_synthesis s = settings(kde);
-    s.objective.variation_weight = 1;
+    s.style[0].weight[VQ_LOSS_VARIATION] = 1;
     for (unsigned c = 0; c < 3; c++) s.lo[c] = -1.0f, s.hi[c] = 1.5f;
     float *x = make(&s, 2, 0, 2, true);
     ck_assert_msg(seen[STEPS - 1] < 0.7 * seen[1], "%g after %g", seen[STEPS - 1], seen[1]);
@@ -128,6 +131,67 @@ START_TEST(other_seeds_give_others) {
   free(a);
   free(again);
   free(b);
+}
+END_TEST
+
+// The pass leaves its pictures with the executor, where the next passes find them;
+// its own preprocessing bounds the pixels, and it does not touch the model.
+START_TEST(pass_keeps_pictures) {
+  vq_arena scratch = {0};
+  vq_exec *e = vq_exec_interpreter();
+  vq_module *m = small_vit(2);
+  vq_strbuf before = {0}, after = {0};
+  vq_meta_set(m, "preprocess.scale", VQ_LIT("0.5"));
+  vq_meta_set(m, "preprocess.mean", VQ_LIT("64"));
+  vq_meta_set(m, "preprocess.std", VQ_LIT("100,200,400"));
+  OK(vq_print(&before, m, 0, NULL));
+  vq_pipeline *p;
+  OK(vq_pipeline_parse(ctx, VQ_LIT("synthesize{count=3 steps=2 rate=9 seed=5}"), &diag, &p));
+  OK(vq_pipeline_run(p, m, &diag, NULL, e, NULL));
+  OK(vq_print(&after, m, 0, NULL));
+  ck_assert_str_eq(vq_strbuf_z(&before), vq_strbuf_z(&after));
+  const vq_samples *s = e->samples;
+  ck_assert_ptr_nonnull(s);
+  ck_assert_int_eq(s->n, 3);
+  float x[COUNT], lo[3], hi[3];
+  for (int i = 0; i < 3; i++) {
+    OK(s->load(s->user, i, x, &diag));
+    for (int k = 0; k < COUNT; k++) {
+      int c = k / (COUNT / 3);
+      lo[c] = k % (COUNT / 3) == 0 || x[k] < lo[c] ? x[k] : lo[c];
+      hi[c] = k % (COUNT / 3) == 0 || x[k] > hi[c] ? x[k] : hi[c];
+    }
+    for (int c = 0; c < 3; c++) {  // steps as large as this reach both ends
+      ck_assert_float_eq_tol(lo[c], -64.0f / (float)(100 << c), 1e-6f);
+      ck_assert_float_eq_tol(hi[c], (127.5f - 64.0f) / (float)(100 << c), 1e-6f);
+    }
+  }
+  vq_pipeline_destroy(p);
+  vq_strbuf_release(&before);
+  vq_strbuf_release(&after);
+  vq_module_destroy(m);
+  e->ops->destroy(e);
+  vq_arena_release(&scratch);
+}
+END_TEST
+
+static void refuse(const char *text, const char *message) {
+  vq_exec *e = vq_exec_interpreter();
+  vq_module *m = small_vit(1);
+  vq_pipeline *p;
+  vq_strbuf_clear(&messages);
+  OK(vq_pipeline_parse(ctx, vq_str_of(text), &diag, &p));
+  ck_assert_int_eq(vq_pipeline_run(p, m, &diag, NULL, e, NULL), VQ_ERR);
+  ck_assert_msg(strstr(vq_strbuf_z(&messages), message), "%s", vq_strbuf_z(&messages));
+  ck_assert_ptr_null(e->samples);
+  vq_pipeline_destroy(p);
+  vq_module_destroy(m);
+  e->ops->destroy(e);
+}
+
+START_TEST(wrong_numbers_are_refused) {
+  refuse("synthesize{count=0}", "0 pictures of 250 steps");
+  refuse("synthesize{steps=-1}", "64 pictures of -1 steps");
 }
 END_TEST
 
@@ -152,6 +216,8 @@ int main(void) {
   tcase_add_test(t, pictures_are_independent_compiled);
   tcase_add_test(t, loss_falls);
   tcase_add_test(t, other_seeds_give_others);
+  tcase_add_test(t, pass_keeps_pictures);
+  tcase_add_test(t, wrong_numbers_are_refused);
   tcase_add_test(t, other_models_are_refused);
   return run_tests(t, "synthesis");
 }

@@ -52,9 +52,10 @@ VQ_NODISCARD vq_status vq_backend_emit(const vq_module *m, vq_emit_kind kind,
                                        vq_diag *diag);
 
 // A vq_exec that compiles with this backend in process, for the running CPU.
-// vq_exec_ops.prepare clones the function into a module of its own, runs
-// `pipeline` (a pipeline text such as that of -O1) through `lower`, and compiles.
-typedef vq_status (*vq_lower_fn)(void *user, vq_module *m, vq_diag *diag);
+// vq_exec_ops.prepare clones the function into a module of its own, where it is
+// @main, calls `lower`, which is to run a pipeline such as that of -O1, and compiles.
+// `func` is the name that the function had.
+typedef vq_status (*vq_lower_fn)(void *user, vq_module *m, vq_str func, vq_diag *diag);
 vq_exec *vq_exec_jit(vq_lower_fn lower, void *user);
 
 // Rows of targets.def, best first, for --list-targets.

@@ -17,7 +17,7 @@ typedef struct vq_exec_ops {
   vq_status (*prepare)(vq_exec *e, const vq_module *m, vq_str func,
                        vq_diag *diag, vq_program **out);
   // in: n_arg tensors, out: n_result tensors, memory by the caller. `n_thread`
-  // is a hint; results do not depend on it.
+  // is a hint, 0 means that of the executor; results do not depend on it.
   vq_status (*run)(vq_program *p, const vq_tensor *in, vq_tensor *out,
                    unsigned n_thread, vq_diag *diag);
   void (*release)(vq_program *p);
@@ -38,8 +38,16 @@ typedef struct vq_samples {
 
 struct vq_exec {
   const vq_exec_ops *ops;
+  unsigned n_thread;          // to run with; 0 is 1
   const vq_samples *samples;  // what passes calibrate with; NULL: nothing
+  struct vq_made_samples *made;  // what a pass made; NULL: nothing
 };
+
+// Makes `n` samples of `count` numbers each what passes calibrate with from here on.
+// `data` comes from malloc and belongs to `e` then. The progress of the samples
+// before goes on being reported.
+void vq_exec_keep_samples(vq_exec *e, int64_t n, int64_t count, float *data);
+void vq_exec_drop_samples(vq_exec *e);  // for e->ops->destroy
 
 // Backed by vq_eval_func. Free with e->ops->destroy(e).
 vq_exec *vq_exec_interpreter(void);
