@@ -36,13 +36,26 @@ static vq_status load(void *user, int64_t i, float *out, vq_diag *diag) {
   return source_load(&c->pictures, i * c->stride, out);
 }
 
-static vq_status progress(void *user, const char *what, int64_t done,
-                          int64_t total) {
-  const calibration *c = user;
-  if (!c->d->terminal || opt_given(&c->d->opt, OPT_quiet)) return VQ_OK;
-  fprintf(stderr, "\r%s %lld/%lld ", what, (long long)done, (long long)total);
-  if (done == total) fputs("\r                              \r", stderr);
+// A bar for a person who waits: what is done, how fast, how long it takes yet.
+static void show(calibration *c, const char *what, int64_t done, int64_t total) {
+  enum { WIDTH = 20 };
+  double seconds = now_seconds() - c->since, rate = (double)done / seconds;
+  int full = (int)(WIDTH * done / total);
+  fprintf(stderr, "\r\033[K[%.*s%*s] %lld/%lld %s", full, "####################",
+          WIDTH - full, "", (long long)done, (long long)total, what);
+  long left = done ? (long)((double)(total - done) / rate) : 0;
+  if (seconds > 1 && done)
+    fprintf(stderr, ", %.3g/s, %ld:%02ld left ", rate, left / 60, left % 60);
   fflush(stderr);
+  c->shown = now_seconds();
+}
+
+static vq_status progress(void *user, const char *what, int64_t done, int64_t total) {
+  calibration *c = user;
+  if (!c->d->terminal || opt_given(&c->d->opt, OPT_quiet)) return VQ_OK;
+  if (done <= c->done) c->since = now_seconds();  // of another pass
+  c->done = done;
+  if (now_seconds() - c->shown > 0.1) show(c, what, done, total);
   return VQ_OK;
 }
 
@@ -55,9 +68,11 @@ vq_status calibration_open(driver *d, const vq_module *m, const char *model,
   if (!f || f->n_arg != 1) return VQ_OK;
   const vq_type *t = f->arg[0].type;
   if (t->dtype != VQ_f32 || t->rank < 1 || t->dim[0] < 1) return VQ_OK;
+  out->type = t;
   out->count = vq_type_count(t) / t->dim[0];
   out->seed = (uint64_t)opt_count(o, OPT_seed);
   out->samples = (vq_samples){size(o), load, progress, out};
+  if (vq_preprocess_read(m, &out->preprocess, &d->diag)) return VQ_ERR;
   if (calibration_is_made(o)) {
     out->samples.n = 0;
     return VQ_OK;
@@ -66,7 +81,6 @@ vq_status calibration_open(driver *d, const vq_module *m, const char *model,
     out->is_noise = true;
     return VQ_OK;
   }
-  if (vq_preprocess_read(m, &out->preprocess, &d->diag)) return VQ_ERR;
   sample_shape to = {model, t->rank, t->dim, out->count, &out->preprocess};
   if (source_open(d, &to, what, &out->pictures)) return VQ_ERR;
   out->is_open = true;
@@ -100,5 +114,6 @@ unsigned calibration_threads(const options *o) {
 }
 
 void calibration_close(calibration *c) {
+  if (c->shown > 0) fputs("\r\033[K", stderr);
   if (c->is_open) source_close(&c->pictures);
 }

@@ -15,6 +15,9 @@ typedef struct calibration {
   int64_t stride, count;
   uint64_t seed;
   vitq_preprocess preprocess;
+  const vq_type *type;  // of the input
+  double since, shown;  // when the bar began, when it was drawn; 0: never
+  int64_t done;
 } calibration;
 
 // Opens what --calib names for the module's input; there are no samples when passes

@@ -9,6 +9,7 @@
 
 #include "calib.h"
 #include "load.h"
+#include "pictures.h"
 #include "pipelines.h"
 #include "temporary.h"
 #include "vq/backend.h"
@@ -174,6 +175,9 @@ static vq_status run_pipeline(compilation *c) {
     exec->n_thread = calibration_threads(o);
     exec->samples = calib.samples.load ? &calib.samples : NULL;
     s = vq_pipeline_run(c->pipeline, c->model.m, &d->diag, &ins, exec, &c->report);
+    const char *folder = opt_text(o, OPT_calib_out);
+    if (!s && folder)
+      s = write_pictures(d, exec->samples, calib.type, &calib.preprocess, folder);
     exec->ops->destroy(exec);
   }
   calibration_close(&calib);

@@ -17,8 +17,10 @@
 #include "vq/exec.h"
 #include "vq/rng.h"
 
-// As in PSAQ-ViT's code, for pictures of 224 pixels and batches of 32: there the
-// wanted variation is one of the whole batch.
+// As in PSAQ-ViT's code, for pictures of 224 pixels and batches of 32. There the
+// variation is a norm of the whole batch, next to means over it: sqrt(32) times that of
+// a picture, whose pixels it pulls 1 / sqrt(32) times as hard while means do so 1 / 32
+// times. So here the wanted one is less, and its weight more, by sqrt(32).
 #define BATCH 32
 static const double beta1 = 0.5, beta2 = 0.9, tiny = 1e-8;
 static const double least_rough = 2500, most_rough = 3000;
@@ -149,8 +151,9 @@ static void start(run *r, int64_t b, int64_t number) {
   double scale = sqrt((double)r->count / (3 * 224 * 224) / BATCH);
   double rough = least_rough + uniform(&p->rng) * (most_rough - least_rough);
   *numbers_of(r, VQ_OBJ_ROUGHNESS, b) = p->style->rough ? (float)(rough * scale) : 0;
-  for (unsigned k = 0; k < VQ_N_LOSS; k++)
-    numbers_of(r, VQ_OBJ_WEIGHT, b)[k] = (float)p->style->weight[k];
+  float *weight = numbers_of(r, VQ_OBJ_WEIGHT, b);
+  for (unsigned k = 0; k < VQ_N_LOSS; k++) weight[k] = (float)p->style->weight[k];
+  weight[VQ_LOSS_VARIATION] *= sqrtf(BATCH);
   for (int64_t c = 0; c < r->channels; c++) {
     numbers_of(r, VQ_OBJ_GAIN, b)[c] = 1;
     numbers_of(r, VQ_OBJ_SHIFT, b)[c] = 0;

@@ -6,7 +6,7 @@
 
 // What a picture is to be like.
 typedef struct vq_style {
-  double weight[VQ_N_LOSS];
+  double weight[VQ_N_LOSS];  // as PSAQ-ViT's, which are for batches of 32
   bool rough;   // its variation is to be that of pictures, else as small as can be
   bool colors;  // the model sees it in other colours at each step
 } vq_style;

@@ -3,7 +3,7 @@
 // What the passes behind it calibrate with are these pictures. Their pixels stay
 // within what the stated preprocessing (--preprocess) makes of 8-bit pixels; a model
 // that does not state any gets a range that normalised pictures have.
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "calib/synthesize.h"
@@ -14,8 +14,9 @@
 
 static vq_status report(void *user, int64_t done, int64_t total, double loss) {
   const vq_samples *s = user;
-  (void)loss;
-  return s->progress(s->user, "synthesize", done, total);
+  char what[40];
+  snprintf(what, sizeof what, "synthesize, loss %.3f", loss);
+  return s->progress(s->user, what, done, total);
 }
 
 // The given weights; mixed also has pictures seen in changing colours, and smooth

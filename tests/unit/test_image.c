@@ -95,6 +95,27 @@ START_TEST(resize_treats_channels_alike) {
 }
 END_TEST
 
+START_TEST(encoded_pictures_decode) {
+  vq_image grey = pattern(13, 9), rgb = pattern(13, 9), back;
+  vq_image_convert(&rgb, 3);
+  rgb.px[3 * 57 + 1] ^= 0x55;
+  for (int i = 0; i < 2; i++) {
+    const vq_image *im = i ? &rgb : &grey;
+    vq_strbuf file = {0};
+    vq_image_encode(im, &file);
+    ck_assert_int_eq(vq_image_decode(file.p, file.n, (vq_loc){0}, &diag, &back), VQ_OK);
+    ck_assert_uint_eq(back.channels, im->channels);
+    ck_assert_uint_eq(back.width, 13);
+    ck_assert_uint_eq(back.height, 9);
+    ck_assert_mem_eq(back.px, im->px, (size_t)13 * 9 * im->channels);
+    vq_image_release(&back);
+    vq_strbuf_release(&file);
+  }
+  vq_image_release(&grey);
+  vq_image_release(&rgb);
+}
+END_TEST
+
 START_TEST(grey_is_luma) {
   static const uint8_t rgb[] = {255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 20, 30};
   vq_image im = vq_image_alloc(4, 1, 3);
@@ -451,6 +472,7 @@ int main(void) {
   tcase_add_checked_fixture(c, setup, teardown);
   tcase_add_loop_test(c, resize_equals_pillow, 0, (int)VQ_COUNT(resized));
   tcase_add_test(c, resize_treats_channels_alike);
+  tcase_add_test(c, encoded_pictures_decode);
   tcase_add_test(c, grey_is_luma);
   tcase_add_loop_test(c, crop_margin_rounds_down, 0, 6);
   tcase_add_test(c, tensor_is_planes_of_normalised_samples);

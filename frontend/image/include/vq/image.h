@@ -31,6 +31,9 @@ VQ_NODISCARD vq_status vq_image_read(const char *path, vq_diag *diag,
 VQ_NODISCARD vq_status vq_image_decode(const void *bytes, size_t n, vq_loc loc,
                                        vq_diag *diag, vq_image *out);
 
+// Appends the file of a PNG picture: grey, or RGB of 3 channels.
+void vq_image_encode(const vq_image *im, vq_strbuf *out);
+
 // RGB to grey (ITU-R 601-2 luma) or grey to RGB, in place; channels is 1 or 3.
 void vq_image_convert(vq_image *im, uint32_t channels);
 
