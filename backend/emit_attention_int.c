@@ -30,6 +30,7 @@ typedef struct attention {
   int64_t d4, m4;  // elements of four codes: of a query, of a row of P
   // while emitting
   unsigned lanes;
+  vq_quant_prob prob;
   int64_t d_row, m_row;  // d4 and m4 with what fills the last step
   // parts of scratch
   LLVMValueRef k_panel, v_panel, k_init, queries, scores, codes, sums, tile, zeros;
@@ -324,7 +325,7 @@ static void code_step(const vq_emit *e, void *user, LLVMValueRef col,
   LLVMValueRef s = vq_load(e, type, vq_at(e, e->f32, r->scores, col), 4);
   if (sums) s = scaled(e, r->a, s);
   s = LLVMBuildFSub(e->b, s, vq_splat(e, r->max, lanes), "");
-  LLVMValueRef p = vq_quant_exp2(e, s, (double)r->a->attrs->levels);
+  LLVMValueRef p = vq_quant_prob_code(e, &r->a->prob, s);
   LLVMValueRef byte = LLVMBuildTrunc(e->b, p, vq_vec_type(e->i8, lanes), "");
   vq_store_n(e, byte, vq_at(e, e->i8, r->codes, col), 1, n);
   if (n < lanes)
@@ -374,7 +375,7 @@ static void code_rows(const vq_emit *e, const attention *a) {
   r.max = vq_load(e, e->f32, to, 4);
   vq_row_each(e, a->s.m, a->lanes, code_step, &r, 1, &sum);
   sum = vq_reduce(e, sum, add_ints);
-  sum = LLVMBuildSub(e->b, sum, vq_ki_like(e->i32, (int32_t)(VQ_EXP2_EXTRA * a->s.m)), "");
+  sum = LLVMBuildSub(e->b, sum, vq_ki_like(e->i32, (int32_t)(a->prob.extra * a->s.m)), "");
   sum = LLVMBuildSIToFP(e->b, sum, e->f32, "");
   vq_store(e, LLVMBuildFDiv(e->b, vq_kf32(e, 1), sum, ""), to, 4);
   vq_loop_end(e, &l);
@@ -452,6 +453,7 @@ vq_status emit_attention_int(vq_emit *e) {
   attention a;
   if (!describe(e->kernel, &a)) VQ_BUG("attention_int does not take this kernel");
   a.lanes = vq_f32_lanes(e->target);
+  a.prob = vq_quant_prob_of(e, a.attrs);
   set_scratch(e, &a);
   vq_heads_walk w = {&a.s, pack, emit_block, &a, .config = a.config};
   vq_heads_each(e, &w);

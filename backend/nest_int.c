@@ -166,11 +166,12 @@ static val scores(const vq_emit *e, const heads *a) {
 static val codes(const vq_emit *e, const heads *a, val most) {
   val zero = vq_k64(e, 0);
   LLVMTypeRef f64 = LLVMDoubleTypeInContext(e->lc);
+  vq_quant_prob prob = vq_quant_prob_of(e, a->a);
   vq_loop j;
   vq_loop_begin(e, &j, zero, vq_k64(e, a->m), 1, 1, &zero);
   val t = vq_elt_load(e, VQ_f32, a->score, j.i, 1, 1);
-  val p = vq_quant_exp2(e, LLVMBuildFSub(e->b, t, most, ""), (double)a->a->levels);
-  p = LLVMBuildSub(e->b, p, vq_ki_like(e->i32, VQ_EXP2_EXTRA), "");
+  val p = vq_quant_prob_code(e, &prob, LLVMBuildFSub(e->b, t, most, ""));
+  p = LLVMBuildSub(e->b, p, vq_ki_like(e->i32, prob.extra), "");
   vq_elt_store(e, VQ_i32, p, a->score, j.i, 1);
   j.v[0] = vq_add(e, j.v[0], LLVMBuildSExt(e->b, p, e->i64, ""));
   vq_loop_end(e, &j);

@@ -14,7 +14,7 @@
 typedef LLVMValueRef val;
 
 #define MAGIC 12582912.0       // 1.5 * 2^23
-#define MAGIC_BITS VQ_EXP2_EXTRA  // its bits
+#define MAGIC_BITS INT64_C(0x4b400000)  // its bits
 
 static val kf(val like, double v) { return vq_kf_like(LLVMTypeOf(like), v); }
 
@@ -140,7 +140,18 @@ static val emit_fake_quant(const vq_emit *e, const vq_op *op, val *in) {
 
 // ---- piecewise -----------------------------------------------------------------
 
-// Table `k` of coefficients as memory of the module.
+// Numbers as memory of the module.
+static val memory_of(const vq_emit *e, const char *name, val *c, unsigned n) {
+  val init = LLVMConstArray2(e->f32, c, n);
+  val g = LLVMAddGlobal(e->mod, LLVMTypeOf(init), name);
+  LLVMSetInitializer(g, init);
+  LLVMSetGlobalConstant(g, true);
+  LLVMSetLinkage(g, LLVMInternalLinkage);
+  LLVMSetAlignment(g, 64);
+  return g;
+}
+
+// All coefficients, one table behind the other.
 static val table_of(const vq_emit *e, vq_str fn, const vq_piecewise *p) {
   char name[64] = "vqk_piecewise.";
   strncat(name, fn.p, fn.n < 32 ? fn.n : 32);
@@ -148,13 +159,7 @@ static val table_of(const vq_emit *e, vq_str fn, const vq_piecewise *p) {
   if (g) return g;
   for (unsigned i = 0; i < VQ_COUNT(c); i++)
     c[i] = vq_kf32(e, p->c[i / VQ_PIECES][i % VQ_PIECES]);
-  val init = LLVMConstArray2(e->f32, c, VQ_COUNT(c));
-  g = LLVMAddGlobal(e->mod, LLVMTypeOf(init), name);
-  LLVMSetInitializer(g, init);
-  LLVMSetGlobalConstant(g, true);
-  LLVMSetLinkage(g, LLVMInternalLinkage);
-  LLVMSetAlignment(g, 64);
-  return g;
+  return memory_of(e, name, c, VQ_COUNT(c));
 }
 
 // Both halves of a table of 32 in registers, chosen among by one permutation.
@@ -215,7 +220,7 @@ val vq_quant_emit(const vq_emit *e, const vq_op *op, val *in) {
 
 // The low bits of r = d + MAGIC hold rne(d), so r << 23 is what must be added
 // to the exponent of 2^(d - rne(d)); the bits of MAGIC itself are shifted out.
-val vq_quant_exp2(const vq_emit *e, val d, double levels) {
+static val code_by_level(const vq_emit *e, val d, double levels) {
   LLVMTypeRef ints = lanes_of(e->i32, d);
   d = at_least(e, d, kf(d, -30));
   val r = add(e, d, kf(d, MAGIC));
@@ -228,6 +233,41 @@ val vq_quant_exp2(const vq_emit *e, val d, double levels) {
   p = LLVMBuildAdd(e->b, LLVMBuildBitCast(e->b, p, ints, ""), up, "");
   p = LLVMBuildBitCast(e->b, p, LLVMTypeOf(d), "");
   return rounded_bits(e, mul(e, p, kf(d, levels)));
+}
+
+// Weight `i` of a table, 0 behind its end.
+static float weight_at(const vq_attrs_attention_int *a, unsigned i) {
+  return i < a->table.n ? (float)a->table.p[i] : 0;
+}
+
+static val code_by_table(const vq_emit *e, const vq_quant_prob *p, val d) {
+  const vq_attrs_attention_int *a = p->attrs;
+  val t = at_most(e, mul(e, d, kf(d, -(double)a->rate)), kf(d, a->table.n));
+  LLVMTypeRef ints = lanes_of(e->i32, d);
+  val i = rounded_bits(e, at_least(e, t, kf(d, 0))), w;
+  i = LLVMBuildSub(e->b, i, vq_ki_like(ints, MAGIC_BITS), "");
+  if (is_zmm(e, d) && a->table.n < 32) {
+    float half[32];
+    for (unsigned k = 0; k < 32; k++) half[k] = weight_at(a, k);
+    w = permute_table(e, half, i);
+  } else {
+    w = look_up(e, p->table, i);
+  }
+  return LLVMBuildFPToSI(e->b, w, ints, "");
+}
+
+vq_quant_prob vq_quant_prob_of(const vq_emit *e, const vq_attrs_attention_int *a) {
+  vq_quant_prob p = {.attrs = a, .extra = a->table.n ? 0 : MAGIC_BITS};
+  val w[257];
+  if (!a->table.n) return p;
+  for (unsigned i = 0; i <= a->table.n; i++) w[i] = vq_kf32(e, weight_at(a, i));
+  p.table = memory_of(e, "vqk_weights", w, a->table.n + 1);
+  return p;
+}
+
+val vq_quant_prob_code(const vq_emit *e, const vq_quant_prob *p, val d) {
+  return p->attrs->table.n ? code_by_table(e, p, d)
+                           : code_by_level(e, d, (double)p->attrs->levels);
 }
 
 // ---- layer_norm ----------------------------------------------------------------

@@ -21,9 +21,16 @@ void vq_quant_norm(const vq_emit *e, LLVMValueRef sum, LLVMValueRef square,
                    int64_t n, LLVMValueRef eps, LLVMValueRef *mean,
                    LLVMValueRef *inv);
 
-// The code of probability 2^d, rne(f32(2^d * levels)), plus VQ_EXP2_EXTRA as i32, of
-// which the low 22 bits are zero; d <= 0 or NaN.
-#define VQ_EXP2_EXTRA INT64_C(0x4b400000)
-LLVMValueRef vq_quant_exp2(const vq_emit *e, LLVMValueRef d, double levels);
+// Codes of probabilities 2^d, d <= 0 or NaN, as i32: rne(f32(2^d * levels)), or by
+// the table of the op. `extra`, of which the low 22 bits are zero, is to be
+// subtracted from a code or `n` times from a sum of n.
+typedef struct vq_quant_prob {
+  const vq_attrs_attention_int *attrs;
+  LLVMValueRef table;  // in memory of the module; NULL: none
+  int64_t extra;
+} vq_quant_prob;
+vq_quant_prob vq_quant_prob_of(const vq_emit *e, const vq_attrs_attention_int *a);
+LLVMValueRef vq_quant_prob_code(const vq_emit *e, const vq_quant_prob *p,
+                                LLVMValueRef d);
 
 #endif

@@ -250,5 +250,16 @@ vq_status vq_rule_heads(vq_rule *r, int64_t heads, float scale) {
 
 vq_status vq_infer_attention(vq_rule *r) {
   ATTRS(attention);
+  static const char *const form[] = {"", "uniform", "log2", "log-sqrt2"};
+  bool known = false;
+  for (size_t i = 0; i < VQ_COUNT(form); i++)
+    known |= vq_str_is(a->probability, form[i]);
+  if (!known)
+    return vq_rule_bad_attr(r, "probability",
+                            "is '%.*s', expected uniform, log2 or log-sqrt2",
+                            VQ_FMT(a->probability));
+  if (a->probability_bits < 0 || a->probability_bits > 8)
+    return vq_rule_bad_attr(r, "probability_bits", "is %lld, expected 0 to 8",
+                            (long long)a->probability_bits);
   return vq_rule_heads(r, a->heads, a->scale);
 }

@@ -86,6 +86,22 @@ vq_status vq_infer_piecewise(vq_rule *r) {
   return vq_rule_result(r, VQ_f32, x->rank, x->dim);
 }
 
+// A table of weights by code; no weight is above a byte, the first is not 0.
+static vq_status check_table(vq_rule *r, const vq_attrs_attention_int *a) {
+  if (!a->table.n) return VQ_OK;
+  if (!(a->rate > 0) || a->rate > 256)
+    return vq_rule_bad_attr(r, "rate", "is %g, expected above 0 to 256",
+                            (double)a->rate);
+  if (a->table.n > 256)
+    return vq_rule_bad_attr(r, "table", "has %u elements, expected at most 256",
+                            (unsigned)a->table.n);
+  for (uint32_t i = 0; i < a->table.n; i++)
+    if (a->table.p[i] < (i == 0) || a->table.p[i] > 255)
+      return vq_rule_bad_attr(r, "table", "has %lld as element %u, expected %d to 255",
+                              (long long)a->table.p[i], (unsigned)i, i == 0);
+  return VQ_OK;
+}
+
 vq_status vq_infer_attention_int(vq_rule *r) {
   ATTRS(attention_int);
   for (unsigned i = 0; i < 3; i++)
@@ -93,6 +109,7 @@ vq_status vq_infer_attention_int(vq_rule *r) {
   if (a->levels < 1 || a->levels > 255)
     return vq_rule_bad_attr(r, "levels", "is %lld, expected 1 to 255",
                             (long long)a->levels);
+  if (check_table(r, a)) return VQ_ERR;
   const struct {
     const char *name;
     int64_t zero;

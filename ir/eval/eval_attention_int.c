@@ -18,6 +18,15 @@ static double exp2_code(double d) {
   return ldexp(p, (int)n);
 }
 
+// The code of probability 2^d.
+static double code_of(const vq_attrs_attention_int *a, double d) {
+  if (!a->table.n) return nearbyint(f32(exp2_code(d) * (double)a->levels));
+  double t = f32(d * -(double)a->rate), n = a->table.n;
+  t = t < n ? t : n;  // a NaN as well
+  int64_t code = t > 0 ? (int64_t)nearbyint(t) : 0;
+  return code < (int64_t)a->table.n ? (double)a->table.p[code] : 0;
+}
+
 typedef struct head {
   const vq_op *op;
   const vq_tensor *in;
@@ -39,7 +48,7 @@ static double code_row(const head *h, const double *s, int64_t row, double *p) {
     most = t > most ? t : most;
   }
   for (int64_t j = 0; j < h->m; j++) {
-    p[j] = nearbyint(f32(exp2_code(f32(p[j] - most)) * (double)a->levels));
+    p[j] = code_of(a, f32(p[j] - most));
     sum += p[j];
   }
   return sum;

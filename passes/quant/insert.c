@@ -8,7 +8,8 @@
 // them. Scales are 0, not known; until they are, a quantizer passes its input.
 //
 // --bits=wNaM gives the widths. Codes of q, k and v lie around 128 whatever the
-// width, so that the three parts of a packed projection share one range. The
+// width, so that the three parts of a packed projection share one range.
+// Probabilities are no value of their own: attention is told how to code them. The
 // first and the last layer keep at least 8 bits (methods of the field agree that
 // less costs more there than it saves); the residual stream has 16.
 #include "quant/quantizer.h"
@@ -122,6 +123,12 @@ static vq_status quantize_attention(inserter *s, vq_op *op) {
   for (unsigned i = 0; i < 3; i++)
     if (quantize_operand(s, op, i, role[i], 128 - half, 127 + half, 128))
       return VQ_ERR;
+  vq_attrs_attention a = *VQ_ATTRS(op, attention);
+  a.probability = VQ_OPTS(s->pc, vq_pass_insert_quantizers)->probability;
+  a.probability_bits = s->a_bits;
+  if (vq_str_is(a.probability, "auto"))
+    a.probability = vq_str_of(s->a_bits > 4 ? "uniform" : "log-sqrt2");
+  vq_set_attrs(op, &a);
   return VQ_OK;
 }
 

@@ -109,6 +109,20 @@ static bool common_product(const vq_coded *x, const vq_coded *y, double *product
   return true;
 }
 
+// Levels of uniform codes of probabilities, or a table of logarithmic ones.
+static void probability_codes(vq_lowering *lo, const vq_attrs_attention *from,
+                              vq_attrs_attention_int *to) {
+  int64_t bits = from->probability_bits ? from->probability_bits : 8;
+  to->levels = 255;
+  if (vq_str_is(from->probability, "log2"))
+    to->rate = 1;
+  else if (vq_str_is(from->probability, "log-sqrt2"))
+    to->rate = 2;
+  else
+    to->levels = (1 << bits) - 1;
+  if (to->rate > 0) to->table = vq_quant_log_weights(lo->pc->temp, (double)to->rate, bits);
+}
+
 bool vq_lower_attention(vq_lowering *lo, vq_op *op) {
   const vq_attrs_attention *a = VQ_ATTRS(op, attention);
   vq_coded c[3];
@@ -123,8 +137,8 @@ bool vq_lower_attention(vq_lowering *lo, vq_op *op) {
   vq_attrs_attention_int at = {.heads = a->heads, .scale = (float)scale,
                                .q_zero = (int64_t)vq_lower_zero(&c[0]),
                                .k_zero = (int64_t)vq_lower_zero(&c[1]),
-                               .v_zero = (int64_t)vq_lower_zero(&c[2]),
-                               .levels = 255};
+                               .v_zero = (int64_t)vq_lower_zero(&c[2])};
+  probability_codes(lo, a, &at);
   vq_value *in[] = {c[0].q, c[1].q, c[2].q, bias};
   vq_value *y = vq_build1(&lo->b, VQ_OP_attention_int, in, bias ? 4 : 3, &at, VQ_LIT(""));
   if (y)

@@ -1,6 +1,8 @@
 // Constants of quantizers, and small rewrites of linears.
 #include "quant/quantizer.h"
 
+#include <math.h>
+
 bool vq_quant_moves(const vq_op *op) {
   switch ((int)op->code) {
     case VQ_OP_copy:
@@ -95,4 +97,14 @@ vq_value *vq_quant_relinear(vq_pass_ctx *pc, vq_op *op, vq_value *x,
   vq_value *y = vq_build1(&at, op->code, in, b ? 3 : 2, op->attrs, VQ_LIT(""));
   if (y) vq_replace_op(op, y);
   return y;
+}
+
+vq_ints vq_quant_log_weights(vq_arena *arena, double rate, int64_t bits) {
+  uint32_t most = (uint32_t)1 << bits, n = 0;
+  int64_t *weight = VQ_NEW_N(arena, int64_t, most);
+  for (; n < most; n++) {
+    weight[n] = (int64_t)nearbyint(255 * exp2(-(double)n / rate));
+    if (!weight[n]) break;
+  }
+  return (vq_ints){weight, n};
 }

@@ -45,6 +45,13 @@ float vq_quant_row_scale(const float *w, int64_t n, double hi);
 // Gives the quantizer of a weight one scale per row.
 void vq_quant_set_rows(vq_op *fq, const float *scale);
 
+// Weights of codes of probabilities relative to the largest of their row: code i
+// stands for 2^(-i / rate), its weight for 255 times that. Codes whose weight is 0
+// are left out. log2 has rate 1, log-sqrt2 rate 2: of the latter an even code
+// weighs 2^-k and an odd one sqrt 2 times 2^-k, k the half rounded up, which is how
+// RepQ-ViT computes it from codes of log2 and their parity.
+vq_ints vq_quant_log_weights(vq_arena *arena, double rate, int64_t bits);
+
 // One scale and zero point that covers the ranges of all channels.
 void vq_quant_merge_channels(vq_op *fq);
 

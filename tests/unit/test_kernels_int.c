@@ -143,6 +143,18 @@ static void add_table_gemm(text *t, int groups, int rows, int pieces, int piece,
   add_epilogue(t, REQUANTIZE, dims, 37, 40 * sqrt(k) * 128);
 }
 
+// Codes of probabilities: levels, and tables that vectors of some variant hold or not.
+static const char *const probability[] = {
+      "levels = 100", "levels = 255",
+      "rate = 2, table = ["
+      "255, 180, 127, 90, 64, 45, 32, 23, 16, 11, 8, 6, 4, 3, 2, 1"
+      "]",
+      "rate = 4.5, table = ["
+      "255, 219, 187, 161, 138, 118, 101, 87, 74, 64, 55, 47, 40, 34, 30, 25, "
+      "22, 19, 16, 14, 200, 10, 9, 7, 6, 5, 5, 4, 3, 3, 3, 2, 2, 2, 1, 1, 1, "
+      "1, 1, 77"
+      "]"};
+
 // q, k and v of type `t`, packed in one tensor (then q is the last n of m rows, and
 // d == e) or not;
 // `batch_b` 0: no bias; `zero` of k and v.
@@ -171,11 +183,11 @@ static void add_attention(text *t, const char *type, int zero, int batch, int he
                      arg(t, shape("%dx%dx%dx%d, f32", batch_b, heads, n, m)));
   const char *y = shape("%dx%dx%d", batch, n, heads * e);
   vq_strbuf_printf(&t->body,
-                   "  %%g%u = attention_int %s {heads = %d, scale = 2.%ue-4, levels = %d,"
+                   "  %%g%u = attention_int %s {heads = %d, scale = 2.%ue-4, %s,"
                    " q_zero = %d, k_zero = %d, v_zero = %d} : tensor<%s, f32>\n"
                    "  %%v%u = quantize %%g%u, @n%u, %%a%u {to = \"u8\", lo = 0, hi = 255} :"
                    " tensor<%s, u8>\n",
-                   c, vq_strbuf_z(&s), heads, c, c % 2 ? 255 : 100, zero ? 117 : 5, zero, zero,
+                   c, vq_strbuf_z(&s), heads, c, probability[c % 4], zero ? 117 : 5, zero, zero,
                    y, c, c, numbers(t, heads * e, 2), arg(t, "1, i16"), y);
   vq_strbuf_release(&s);
   result(t, shape("%s, u8", y));

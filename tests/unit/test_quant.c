@@ -251,6 +251,45 @@ START_TEST(test_integers_all_the_way) {
 }
 END_TEST
 
+static const vq_attrs_attention_int *attention(const world *w) {
+  vq_each_op(vq_module_func(w->m, VQ_LIT("main")), op)
+    if (op->code == VQ_OP_attention_int) return VQ_ATTRS(op, attention_int);
+  return NULL;
+}
+
+// `form`s of probabilities, q, k and v of 8 bits.
+START_TEST(test_probabilities) {
+  static const struct {
+    const char *form;
+    float rate;
+    uint32_t n;
+    double most;
+  } rows[] = {{"uniform", 0, 0, 0.04}, {"log2", 1, 9, 0.1}, {"log-sqrt2", 2, 18, 0.06}};
+  world w[VQ_COUNT(rows)];
+  for (size_t i = 0; i < VQ_COUNT(rows); i++) {
+    float y[8][TOKENS * CLASSES];
+    vq_strbuf passes = {0};
+    begin(&w[i], 1, 8);
+    all_outputs(&w[i], y);
+    vq_strbuf_printf(&passes, "insert-quantizers{probability=%s},observe" TO_INT,
+                     rows[i].form);
+    must(&w[i], vq_strbuf_z(&passes));
+    vq_strbuf_release(&passes);
+    ck_assert_double_lt(error(&w[i], y), rows[i].most);
+    ck_assert(attention(&w[i])->rate == rows[i].rate);
+    ck_assert_uint_eq(attention(&w[i])->table.n, rows[i].n);
+  }
+  // A code of log-sqrt2 is one of log2 and a parity, which stands for sqrt 2.
+  vq_ints log2 = attention(&w[1])->table, root = attention(&w[2])->table;
+  for (uint32_t c = 0; c < root.n; c++) {
+    double parity = c % 2 ? sqrt(2) : 1, k = (c + 1) / 2;
+    ck_assert_int_eq(root.p[c], (int64_t)nearbyint(255 * exp2(-k) * parity));
+    if (c % 2 == 0) ck_assert_int_eq(root.p[c], log2.p[c / 2]);
+  }
+  for (size_t i = 0; i < VQ_COUNT(rows); i++) end(&w[i]);
+}
+END_TEST
+
 static void print(const world *w, vq_strbuf *text) {
   const vq_func *f = vq_module_func(w->m, VQ_LIT("main"));
   vq_each_op(f, op)
@@ -467,6 +506,7 @@ int main(void) {
   tcase_add_test(t, test_split_outliers);
   tcase_add_test(t, test_balance_of_channels);
   tcase_add_test(t, test_integers_all_the_way);
+  tcase_add_test(t, test_probabilities);
   tcase_add_test(t, test_batch_does_not_matter);
   tcase_add_test(t, test_compensation_helps);
   tcase_add_test(t, test_compensation_is_idempotent);
