@@ -11,6 +11,7 @@
 #include "load.h"
 #include "pictures.h"
 #include "pipelines.h"
+#include "quantize.h"
 #include "temporary.h"
 #include "vq/backend.h"
 #include "vq/image.h"
@@ -33,67 +34,12 @@ typedef struct compilation {
 
 // ---- pipeline -------------------------------------------------------------------
 
-// How much wider than seen the ranges of activations of 3 to 8 bits are made. A
-// few pictures do not show all there is of a norm's output; made ones and noise show
-// less of everything. A wide range costs the less the more codes there are
-// (docs/decisions/0006).
-static double margin_for(const char *bits, const double *by_width) {
-  int a = strlen(bits) == 4 ? bits[3] - '3' : -1;
-  return a < 0 || a > 5 ? 1 : by_width[a];
-}
-
-static void print_margins(vq_strbuf *out, const char *bits, bool noise, bool made) {
-  static const double pictures[] = {1, 1.1, 1.15, 1.25, 1.3, 1.4};
-  static const double from_noise[] = {1, 1.2, 1.3, 1.5, 1.75, 2};
-  static const double from_made[] = {1, 1, 1.05, 1.1, 1.15, 1.2};
-  vq_strbuf_printf(out, "margin=%g norm-margin=%g",
-                   noise ? margin_for(bits, from_noise)
-                   : made ? margin_for(bits, from_made) : 1,
-                   margin_for(bits, noise || made ? from_noise : pictures));
-}
-
-// `text` with the options of `pass` given, where the pass is.
-static const char *with_options(driver *d, const char *text, const char *pass,
-                                const char *given) {
-  const char *at = strstr(text, pass);
-  if (!at) return text;
-  at += strlen(pass);
-  vq_strbuf out = {0};
-  vq_strbuf_printf(&out, "%.*s{%s}%s", (int)(at - text), text, given, at);
-  const char *z = vq_arena_str(&d->arena, vq_strbuf_view(&out)).p;
-  vq_strbuf_release(&out);
-  return z;
-}
-
-// A level's pipeline with what --bits and --calib say to its passes.
-static const char *quantized_as(driver *d, const char *pipeline) {
-  const char *bits = opt_text(&d->opt, OPT_bits), *calib = opt_text(&d->opt, OPT_calib);
-  vq_strbuf given = {0};
-  vq_strbuf_printf(&given, "bits='%s'", bits);
-  pipeline = with_options(d, pipeline, "insert-quantizers", given.p);
-  bool noise = strcmp(calib, "noise") == 0;
-  bool made = calibration_is_made(&d->opt);
-  if (made) pipeline = calibration_pass(d, pipeline);
-  vq_strbuf_clear(&given);
-  print_margins(&given, bits, noise, made);
-  pipeline = with_options(d, pipeline, "observe", given.p);
-  // Which channels go together is hardly to be learned from noise or made pictures.
-  pipeline = with_options(d, pipeline, "compensate-weights",
-                          noise || made ? "damping=0.2" : "max-bits=8");
-  // Weights of few bits have no room for what activations would gain.
-  if (strlen(bits) == 4 && bits[1] <= '4')
-    pipeline = with_options(d, pipeline, "split-outliers", "balance=0 limit=3");
-  vq_strbuf_release(&given);
-  return pipeline;
-}
-
 static vq_status choose_pipeline(driver *d, const char **out) {
   *out = opt_text(&d->opt, OPT_passes);
   if (*out) return VQ_OK;
   const char *level = opt_text(&d->opt, OPT_level), *missing;
   *out = level_pipeline(level, &missing);
-  if (*out) *out = quantized_as(d, *out);
-  if (*out) return VQ_OK;
+  if (*out) return quantize_options(d, out);
   vq_error(&d->diag, VQ_E_unsupported, at_path(d, "vitqc"),
            "-O%s%s needs %s, which this version does not have", level,
            opt_given(&d->opt, OPT_level) ? "" : " (the default)", missing);
@@ -391,6 +337,8 @@ static void print_integer(const compilation *c) {
     fprintf(stderr, "integer: %.4g %% of the MACs; float ops left: %s\n",
             100 * (double)macs[1] / (double)(macs[0] + macs[1]),
             n ? vq_strbuf_z(&left) : "none");
+  if ((macs[0] || macs[1]) && weights_only(c->d))
+    fputs("only weights are codes, activations stay float (--calib=none)\n", stderr);
   vq_strbuf_release(&left);
 }
 

@@ -37,8 +37,10 @@ static vq_value *inverse(vq_module *m, vq_str base, vq_value *scale,
                         scale->type->dim, s);
 }
 
+// The residual stream is i16 whatever its width: norms read such codes.
 static vq_str code_type(const vq_op *fq) {
   const vq_attrs_fake_quant *a = VQ_ATTRS(fq, fake_quant);
+  if (vq_quant_is(fq, "residual")) return VQ_LIT("i16");
   if (a->lo >= 0 && a->hi <= 255) return VQ_LIT("u8");
   return a->lo >= -128 && a->hi <= 127 ? VQ_LIT("i8") : VQ_LIT("i16");
 }

@@ -7,18 +7,19 @@
 // Biases, position tables and norms' parameters stay float until lower-int folds
 // them. Scales are 0, not known; until they are, a quantizer passes its input.
 //
-// --bits=wNaM gives the widths. Codes of q, k and v lie around 128 whatever the
-// width, so that the three parts of a packed projection share one range.
-// Probabilities are no value of their own: attention is told how to code them. The
-// first and the last layer keep at least 8 bits (methods of the field agree that
-// less costs more there than it saves); the residual stream has 16.
+// --bits gives the widths, of all or by role (vq/bits.h). What is said to be float
+// gets no quantizer. Codes of q, k and v lie around 128 whatever the width, so that
+// the three parts of a packed projection share one range. Probabilities are no value
+// of their own: attention is told how to code them. The first and the last layer
+// keep at least 8 bits (methods of the field agree that less costs more there than it
+// saves); the residual stream has 16.
 #include "quant/quantizer.h"
 
 typedef struct inserter {
   vq_module *m;
   vq_func *f;
   vq_pass_ctx *pc;
-  int64_t w_bits, a_bits;
+  vq_bits bits;
 } inserter;
 
 static vq_value *zero_const(inserter *s, vq_str base, const char *suffix,
@@ -60,20 +61,6 @@ static const char *role_of(vq_value *x) {
   }
 }
 
-// A value that leaves the model and is read by nothing but what moves it there, or
-// combines it with others of its kind, as distilled models do with two heads. Heads
-// are short: *steps readers are followed.
-static bool leaves(const vq_value *v, unsigned *steps) {
-  vq_each_use(v, u) {
-    const vq_op *op = u->user;
-    if (op->code == VQ_OP_return) continue;
-    if ((*steps)-- == 0 || op->code == VQ_OP_fake_quant) return false;
-    if (!vq_quant_moves(op) && !vq_has_trait(op, VQ_TRAIT_ELTWISE)) return false;
-    if (!leaves(op->out, steps)) return false;
-  }
-  return true;
-}
-
 // A quantizer of `x` with this range, if some earlier reader has one.
 static vq_value *existing(const vq_value *x, const char *role, int64_t lo,
                           int64_t hi) {
@@ -100,34 +87,37 @@ static vq_status quantize_operand(inserter *s, vq_op *op, unsigned i,
   return VQ_OK;
 }
 
-static vq_status quantize_weight(inserter *s, vq_op *op, bool edge) {
-  vq_value *w = vq_in(op, 1);
-  if (!vq_const_of(w)) return VQ_OK;
-  int64_t bits = edge && s->w_bits < 8 ? 8 : s->w_bits;
+static vq_status quantize_weight(inserter *s, vq_op *op, int bits) {
+  if (!vq_const_of(vq_in(op, 1)) || bits == VQ_BITS_FLOAT) return VQ_OK;
   int64_t hi = (1 << (bits - 1)) - 1;
   return quantize_operand(s, op, 1, "weight", -hi, hi, 0);
 }
 
 static vq_status quantize_linear(inserter *s, vq_op *op) {
-  unsigned steps = 16;
-  bool edge = op->code == VQ_OP_patch_embed || leaves(op->out, &steps);
-  int64_t bits = edge && s->a_bits < 8 ? 8 : s->a_bits;
-  if (quantize_weight(s, op, edge)) return VQ_ERR;
+  vq_bits_role role = vq_quant_layer_role(op);
+  int bits = s->bits.a[role];
+  if (quantize_weight(s, op, s->bits.w[role])) return VQ_ERR;
+  if (bits == VQ_BITS_FLOAT) return VQ_OK;
   return quantize_operand(s, op, 0, role_of(vq_in(op, 0)), 0,
                           ((int64_t)1 << bits) - 1, 0);
 }
 
 static vq_status quantize_attention(inserter *s, vq_op *op) {
   static const char *const role[] = {"q", "k", "v"};
-  int64_t half = (int64_t)1 << (s->a_bits - 1);
-  for (unsigned i = 0; i < 3; i++)
-    if (quantize_operand(s, op, i, role[i], 128 - half, 127 + half, 128))
+  for (unsigned i = 0; i < 3; i++) {
+    int bits = s->bits.a[i < 2 ? VQ_ROLE_ATTN_QK : VQ_ROLE_ATTN_AV];
+    int64_t half = (int64_t)1 << (bits - 1);
+    if (bits != VQ_BITS_FLOAT &&
+        quantize_operand(s, op, i, role[i], 128 - half, 127 + half, 128))
       return VQ_ERR;
+  }
+  int bits = s->bits.a[VQ_ROLE_ATTN_AV];
+  if (bits == VQ_BITS_FLOAT) return VQ_OK;
   vq_attrs_attention a = *VQ_ATTRS(op, attention);
   a.probability = VQ_OPTS(s->pc, vq_pass_insert_quantizers)->probability;
-  a.probability_bits = s->a_bits;
+  a.probability_bits = bits;
   if (vq_str_is(a.probability, "auto"))
-    a.probability = vq_str_of(s->a_bits > 4 ? "uniform" : "log-sqrt2");
+    a.probability = vq_str_of(bits > 4 ? "uniform" : "log-sqrt2");
   vq_set_attrs(op, &a);
   return VQ_OK;
 }
@@ -135,8 +125,11 @@ static vq_status quantize_attention(inserter *s, vq_op *op) {
 // The residual stream: all readers of what a layer_norm reads see its code.
 static vq_status quantize_residual(inserter *s, vq_op *op) {
   vq_value *x = source_of(vq_in(op, 0));
-  if (x->kind != VQ_VALUE_RESULT || x->def->code == VQ_OP_fake_quant) return VQ_OK;
-  vq_value *y = quantizer(s, x, x->def->next, "residual", -32767, 32767, 0);
+  if (x->kind != VQ_VALUE_RESULT || x->def->code == VQ_OP_fake_quant ||
+      s->bits.a[VQ_ROLE_RESIDUAL] == VQ_BITS_FLOAT)
+    return VQ_OK;
+  int64_t hi = ((int64_t)1 << (s->bits.a[VQ_ROLE_RESIDUAL] - 1)) - 1;
+  vq_value *y = quantizer(s, x, x->def->next, "residual", -hi, hi, 0);
   if (!y) return VQ_ERR;
   vq_replace_uses_except(x, y, y->def);
   return VQ_OK;
@@ -153,22 +146,13 @@ static vq_status insert(inserter *s, vq_op *op) {
   }
 }
 
-// "w8a8": two widths of 3 to 8 bits.
-static vq_status parse_bits(vq_str text, inserter *s) {
-  bool ok = text.n == 4 && text.p[0] == 'w' && text.p[2] == 'a';
-  s->w_bits = ok ? text.p[1] - '0' : 0;
-  s->a_bits = ok ? text.p[3] - '0' : 0;
-  if (s->w_bits >= 3 && s->w_bits <= 8 && s->a_bits >= 3 && s->a_bits <= 8)
-    return VQ_OK;
-  return vq_error(s->pc->diag, VQ_E_option, (vq_loc){0},
-                  "bits is '%.*s', expected wNaM with N and M from 3 to 8",
-                  VQ_FMT(text));
-}
-
 vq_status vq_pass_insert_quantizers(vq_module *m, vq_pass_ctx *pc) {
   inserter s = {.m = m, .f = vq_quant_main(m), .pc = pc};
   if (!s.f) return VQ_OK;
-  if (parse_bits(VQ_OPTS(pc, vq_pass_insert_quantizers)->bits, &s)) return VQ_ERR;
+  if (vq_bits_parse(VQ_OPTS(pc, vq_pass_insert_quantizers)->bits, pc->diag, &s.bits))
+    return VQ_ERR;
+  for (int r = 0; VQ_OPTS(pc, vq_pass_insert_quantizers)->weights_only && r < VQ_N_ROLES; r++)
+    s.bits.a[r] = VQ_BITS_FLOAT;
   vq_status st = VQ_OK;
   for (vq_op *op = s.f->first; op && !st; op = op->next) st = insert(&s, op);
   return st;

@@ -18,6 +18,7 @@
 #define VQ_PASSES_QUANT_H
 
 #include "passes.h"
+#include "vq/bits.h"
 #include "vq/rewrite.h"
 #include "vq/strbuf.h"
 
@@ -26,6 +27,9 @@ enum { VQ_FQ_X, VQ_FQ_SCALE, VQ_FQ_ZERO };  // operands of fake_quant
 static inline vq_op *vq_quant_def(const vq_value *v, vq_opcode code) {
   return v->kind == VQ_VALUE_RESULT && v->def->code == code ? v->def : NULL;
 }
+
+// The role of a linear or patch_embed.
+vq_bits_role vq_quant_layer_role(const vq_op *op);
 
 // An op whose elements are elements of its first operand, or zeros: codes with one
 // scale may take its place.

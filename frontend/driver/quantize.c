@@ -1,0 +1,67 @@
+// What the options of quantization say to the passes of a level.
+#include "quantize.h"
+
+#include "calib.h"
+#include "vq/bits.h"
+
+// How much wider than seen the ranges of activations of 3 to 8 bits are made. A
+// few pictures do not show all there is of a norm's output; made ones and noise show
+// less of everything. A wide range costs the less the more codes there are
+// (docs/decisions/0006).
+static double margin_for(int bits, const double *by_width) {
+  return bits < 3 || bits > 8 ? 1 : by_width[bits - 3];
+}
+
+static void print_margins(vq_strbuf *out, int bits, bool noise, bool made) {
+  static const double pictures[] = {1, 1.1, 1.15, 1.25, 1.3, 1.4};
+  static const double from_noise[] = {1, 1.2, 1.3, 1.5, 1.75, 2};
+  static const double from_made[] = {1, 1, 1.05, 1.1, 1.15, 1.2};
+  vq_strbuf_printf(out, "margin=%g norm-margin=%g",
+                   noise  ? margin_for(bits, from_noise)
+                   : made ? margin_for(bits, from_made)
+                          : 1,
+                   margin_for(bits, noise || made ? from_noise : pictures));
+}
+
+// `text` with the options of `pass` given, where the pass is.
+static const char *with_options(driver *d, const char *text, const char *pass,
+                                const char *given) {
+  const char *at = strstr(text, pass);
+  if (!at) return text;
+  at += strlen(pass);
+  vq_strbuf out = {0};
+  vq_strbuf_printf(&out, "%.*s{%s}%s", (int)(at - text), text, given, at);
+  const char *z = vq_arena_str(&d->arena, vq_strbuf_view(&out)).p;
+  vq_strbuf_release(&out);
+  return z;
+}
+
+static bool calib_is(const driver *d, const char *what) {
+  const char *calib = opt_text(&d->opt, OPT_calib);
+  return strcmp(calib, what) == 0;
+}
+
+bool weights_only(const driver *d) { return calib_is(d, "none"); }
+
+vq_status quantize_options(driver *d, const char **pipeline) {
+  const char *text = opt_text(&d->opt, OPT_bits), *p = *pipeline;
+  vq_bits bits;
+  if (vq_bits_parse(vq_str_of(text), &d->diag, &bits)) return VQ_ERR;
+  vq_strbuf given = {0};
+  vq_strbuf_printf(&given, "bits='%s'%s", text,
+                   weights_only(d) ? " weights-only=true" : "");
+  p = with_options(d, p, "insert-quantizers", given.p);
+  bool noise = calib_is(d, "noise"), made = calibration_is_made(&d->opt);
+  if (made) p = calibration_pass(d, p);
+  vq_strbuf_clear(&given);
+  print_margins(&given, bits.activations, noise, made);
+  p = with_options(d, p, "observe", given.p);
+  // Which channels go together is hardly to be learned from noise or made pictures.
+  p = with_options(d, p, "compensate-weights",
+                   noise || made ? "damping=0.2" : "max-bits=8");
+  // Weights of few bits have no room for what activations would gain.
+  if (bits.weights <= 4) p = with_options(d, p, "split-outliers", "balance=0 limit=3");
+  vq_strbuf_release(&given);
+  *pipeline = p;
+  return VQ_OK;
+}
