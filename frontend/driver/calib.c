@@ -65,7 +65,7 @@ vq_status calibration_open(driver *d, const vq_module *m, const char *model,
   const char *what = opt_text(o, OPT_calib);
   const vq_func *f = vq_module_func(m, VQ_LIT("main"));
   *out = (calibration){.d = d, .stride = 1};
-  if (!f || f->n_arg != 1) return VQ_OK;
+  if (strcmp(what, "none") == 0 || !f || f->n_arg != 1) return VQ_OK;
   const vq_type *t = f->arg[0].type;
   if (t->dtype != VQ_f32 || t->rank < 1 || t->dim[0] < 1) return VQ_OK;
   out->type = t;

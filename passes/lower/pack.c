@@ -3,7 +3,8 @@
 //
 // Each becomes pack_weight of the constant, evaluated at once where its data
 // are known. A weight used by several ops is packed once; the plain constant
-// is left to dce. Runs before fuse, so that kernels take the packed type.
+// is left to dce. So is a weight of codes that floats meet, in two parts, codes and
+// scales: it becomes floats when the model runs. Runs before fuse, so that kernels take the packed type.
 #include "passes.h"
 #include "vq/eval.h"
 #include "vq/rewrite.h"
@@ -33,9 +34,8 @@ static vq_value *evaluate(vq_op *op, vq_const *w, vq_str name,
   return packed;
 }
 
-static vq_value *pack(vq_builder *b, vq_const *w, vq_pass_ctx *pc) {
+static vq_value *pack(vq_builder *b, vq_const *w, vq_str layout, vq_pass_ctx *pc) {
   vq_strbuf text = {0};
-  vq_str layout = layout_of(&w->value);
   vq_strbuf_printf(&text, "%.*s.%.*s", VQ_FMT(w->value.name), VQ_FMT(layout));
   vq_str name = vq_intern(pc->ctx, vq_strbuf_view(&text));
   vq_strbuf_release(&text);
@@ -47,6 +47,29 @@ static vq_value *pack(vq_builder *b, vq_const *w, vq_pass_ctx *pc) {
                                known ? VQ_LIT("") : name);
   if (!packed || !known) return packed;
   return evaluate(packed->def, w, name, pc);
+}
+
+// Codes with a scale per row that floats meet (--calib=none): stored as codes, made
+// floats panel by panel when the model runs.
+static bool is_dequantized(const vq_value *w) {
+  if (w->kind != VQ_VALUE_RESULT || w->def->code != VQ_OP_dequantize ||
+      w->def->n_in != 2 || w->type->rank != 2)
+    return false;
+  const vq_type *scale = vq_in(w->def, 1)->type;
+  return vq_const_of(vq_in(w->def, 0)) && vq_const_of(vq_in(w->def, 1)) &&
+         scale->rank == 2 && scale->dim[0] == w->type->dim[0] && scale->dim[1] == 1;
+}
+
+// The weight in the layout of its kernel, NULL after a diagnostic.
+static vq_value *pack_weight(vq_builder *b, vq_value *w, vq_pass_ctx *pc) {
+  vq_const *c = vq_const_of(w);
+  if (c) return pack(b, c, layout_of(w), pc);
+  vq_value *part[2];
+  for (unsigned i = 0; i < 2; i++) {
+    part[i] = pack(b, vq_const_of(vq_in(w->def, i)), VQ_LIT("panel16"), pc);
+    if (!part[i]) return NULL;
+  }
+  return vq_build1(b, VQ_OP_dequantize, part, 2, NULL, w->name);
 }
 
 static vq_value *rebuild(vq_builder *b, const vq_op *op, vq_value *packed) {
@@ -70,16 +93,19 @@ static bool is_plain(const vq_op *op) {
 
 vq_status vq_pass_pack(vq_module *m, vq_pass_ctx *pc) {
   vq_func *f = vq_module_func(m, VQ_LIT("main"));
-  vq_map done = {0};  // name of the weight -> packed vq_value*
+  vq_map done = {0};  // weight -> packed vq_value*
   vq_status status = VQ_OK;
   if (!f) return VQ_OK;
   vq_each_op_safe(f, op) {
-    vq_const *w = is_plain(op) ? vq_const_of(vq_in(op, 1)) : NULL;
-    if (!w || vq_type_count(w->value.type) == 0) continue;
+    vq_value *w = is_plain(op) ? vq_in(op, 1) : NULL;
+    if (!w || (!vq_const_of(w) && !is_dequantized(w)) || !vq_type_count(w->type))
+      continue;
     vq_builder b = {f, op, op->loc, pc->diag};
     vq_value **slot =
-        (vq_value **)vq_map_put(&done, w->value.name);
-    if (!*slot) *slot = pack(&b, w, pc);
+        (vq_value **)vq_map_put(&done, w->kind == VQ_VALUE_RESULT
+                                              ? VQ_MAP_PTR_KEY(w->def->out)
+                                              : w->name);
+    if (!*slot) *slot = pack_weight(&b, w, pc);
     vq_value *y = *slot ? rebuild(&b, op, *slot) : NULL;
     status = y ? VQ_OK : VQ_ERR;
     if (status) break;
@@ -87,5 +113,7 @@ vq_status vq_pass_pack(vq_module *m, vq_pass_ctx *pc) {
     vq_stat(pc, "weights packed", 1);
   }
   vq_map_release(&done);
+  vq_each_op_safe(f, op)  // of weights that are packed now
+    if (op->code == VQ_OP_dequantize && !op->out->uses) vq_erase_op(op);
   return status;
 }

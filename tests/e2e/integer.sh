@@ -71,9 +71,21 @@ grep -q 'codes : tensor<[0-9x]*, i4>' small.vq
 "$vitqc" eval small.so --images="$model/test1000.npy" --json=small.json \
   --labels="$model/test1000.labels.npy"
 compile noise.so --calib=noise
+compile weights.so --calib=none
+"$vitqc" eval weights.so --images="$model/test1000.npy" --json=weights.json \
+  --against=float.so
+[ "$(($(wc -c <weights.so) * 3))" -lt "$(wc -c <float.so)" ]
+compile mixed.so --bits=w8a8,attn.av=float,fc1=w4,fc2=a6,residual=float
+"$vitqc" eval mixed.so --images="$model/test1000.npy" --json=mixed.json \
+  --against=float.so
+compile few.so --bits=w4a4,qkv=w8a8,head=float
+"$vitqc" eval few.so --images="$model/test1000.npy" --json=few.json --against=float.so
 "$vitqc" eval noise.so --images="$model/test1000.npy" --json=noise.json \
   --labels="$model/test1000.labels.npy"
 python3 -c '
 import json
 assert json.load(open("small.json"))["top1"] > 0.85
-assert json.load(open("noise.json"))["top1"] > 0.88'
+assert json.load(open("noise.json"))["top1"] > 0.88
+assert json.load(open("weights.json"))["agreement"] > 0.99
+assert json.load(open("mixed.json"))["agreement"] > 0.95
+assert json.load(open("few.json"))["agreement"] > 0.5'

@@ -264,7 +264,7 @@ START_TEST(test_probabilities) {
     float rate;
     uint32_t n;
     double most;
-  } rows[] = {{"uniform", 0, 0, 0.04}, {"log2", 1, 9, 0.1}, {"log-sqrt2", 2, 18, 0.06}};
+  } rows[] = {{"uniform", 0, 0, 0.06}, {"log2", 1, 9, 0.12}, {"log-sqrt2", 2, 18, 0.08}};
   world w[VQ_COUNT(rows)];
   for (size_t i = 0; i < VQ_COUNT(rows); i++) {
     float y[8][TOKENS * CLASSES];
