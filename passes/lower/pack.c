@@ -3,8 +3,9 @@
 //
 // Each becomes pack_weight of the constant, evaluated at once where its data
 // are known. A weight used by several ops is packed once; the plain constant
-// is left to dce. So is a weight of codes that floats meet, in two parts, codes and
-// scales: it becomes floats when the model runs. Runs before fuse, so that kernels take the packed type.
+// is left to dce. So is a weight of codes that floats meet, in two parts, codes
+// and scales: it becomes floats when the model runs. Runs before fuse, so that
+// kernels take the packed type.
 #include "passes.h"
 #include "vq/eval.h"
 #include "vq/rewrite.h"

@@ -205,7 +205,7 @@ static vq_module *with_code_cases(case_fn use, double (*limit)[2]) {
         64), T(i8, 1, 17, 38), END}, -60, 60},
     {VQ_OP_attention_int, ATT(2, 0.003f, 255, 3, 0, 100), {T(u8, 4, 19, 64), T(i8, 4,
         19, 64), T(u8, 4, 19, 64), T(f32, 2, 1, 19, 19)}, 0, 0},
-    {VQ_OP_attention_int, A(attention_int, .heads = 2, .scale = 0.02f, .rate = 2.5f,
+    {VQ_OP_attention_int, A(attention_int, .heads = 2, .scale = 0.02f, .levels = 255, .rate = 2.5f,
         .table = VQ_INTS(255, 200, 127, 50, 0, 9)), {T(i8, 1, 19, 64), T(i8, 1, 17, 64),
         T(i8, 1, 17, 38), END}, -60, 60},
   };
