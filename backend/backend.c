@@ -170,7 +170,6 @@ static vq_status emit(const vq_module *m, vq_emit_kind kind, const char *path,
   if (vq_target_select(opt->triple, opt->cpu, diag, &target, &n_target) ||
       vq_layout_build(&layout, m, opt->symbol, opt->generic, arena, diag))
     return VQ_ERR;
-  vq_drop_equal_target(&layout, &target, &n_target);
   if (kind == VQ_EMIT_SO && !opt->runtime_lib)
     return vq_error(diag, VQ_E_option, (vq_loc){0},
                     "a shared object needs the path of libvitq_rt.a");

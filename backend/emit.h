@@ -24,6 +24,7 @@ typedef struct vq_target {
   unsigned n_vector_reg;
   bool fma, vnni;
   vq_amx_form amx;
+  bool codes_only;    // differs from the next row in products of codes alone
   uint64_t requires;  // vitq_isa mask
 } vq_target;
 

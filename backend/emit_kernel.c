@@ -37,16 +37,19 @@ const vq_emitter *vq_emitter_for(const vq_func *kernel, bool generic,
 
 const vq_target *vq_kernel_target(const vq_layout_kernel *k, const vq_target *t,
                                   const vq_target *end) {
-  if (t->amx != VQ_AMX_TILES || t + 1 == end) return t;
-  for (unsigned i = 0; i < k->plan.n_product; i++)
-    if (vq_amx_takes(t, &k->plan.product[i])) return t;
+  if (!t->codes_only || t + 1 == end) return t;
+  for (unsigned i = 0; i < k->plan.n_product; i++) {
+    const vq_product *p = &k->plan.product[i];
+    if (t->amx == VQ_AMX_NONE ? p->codes : vq_amx_takes(t, p)) return t;
+  }
   return t + 1;
 }
 
-void vq_drop_equal_target(const vq_layout *l, const vq_target **first, unsigned *n) {
+bool vq_target_has_code(const vq_layout *l, const vq_target *t, const vq_target *end) {
+  if (t + 1 == end) return true;
   for (uint32_t k = 0; k < l->n_kernel; k++)
-    if (vq_kernel_target(&l->kernel[k], *first, *first + *n) == *first) return;
-  if (*n > 1) ++*first, --*n;
+    if (vq_kernel_target(&l->kernel[k], t, end) == t) return true;
+  return false;
 }
 
 // Models may be linked into one program, hence the prefix.

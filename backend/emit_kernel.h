@@ -13,11 +13,12 @@ void vq_kernel_symbol(vq_strbuf *s, const vq_layout *l, uint32_t kernel,
                       const vq_target *t);
 
 // Whose code a kernel has in variant `t`, `end` being behind the rows compiled: that of
-// the next row where AMX makes no difference, else its own.
+// the next row where the two do not differ, else its own.
 const vq_target *vq_kernel_target(const vq_layout_kernel *k, const vq_target *t,
                                   const vq_target *end);
-// Leaves out a first row all of whose kernels are those of the next.
-void vq_drop_equal_target(const vq_layout *l, const vq_target **first, unsigned *n);
+// Whether any kernel of a model has code of its own in variant `t`. If none has, the
+// model has no such variant.
+bool vq_target_has_code(const vq_layout *l, const vq_target *t, const vq_target *end);
 
 // Adds the function, hidden and of type vitq_kernel_fn, to an empty module and
 // optimizes it.

@@ -150,21 +150,23 @@ static LLVMValueRef kernel_fn(tables *t, uint32_t k, const vq_target *target) {
   return fn;
 }
 
-static LLVMValueRef variants(tables *t, const vq_target *target, unsigned n) {
+// Those of `*n` rows that have code; *n becomes their number.
+static LLVMValueRef variants(tables *t, const vq_target *target, unsigned *n) {
   uint32_t n_kernel = t->layout->n_kernel;
-  LLVMValueRef *v = VQ_NEW_N(t->temp, LLVMValueRef, n);
+  const vq_target *end = target + *n;
+  LLVMValueRef *v = VQ_NEW_N(t->temp, LLVMValueRef, *n);
   LLVMValueRef *fn = VQ_NEW_N(t->temp, LLVMValueRef, n_kernel);
-  for (unsigned i = 0; i < n; i++) {
+  *n = 0;
+  for (; target < end; target++) {
+    if (!vq_target_has_code(t->layout, target, end)) continue;
     for (uint32_t k = 0; k < n_kernel; k++)
-      fn[k] = kernel_fn(t, k, vq_kernel_target(&t->layout->kernel[k], &target[i],
-                                               target + n));
-    v[i] = record(t,
-                  FIELDS(text(t, vq_str_of(target[i].name)),
-                         k64(t, target[i].requires),
-                         array(t, fn, n_kernel, "kernel_fns")),
-                  sizeof(vitq_variant));
+      fn[k] = kernel_fn(t, k, vq_kernel_target(&t->layout->kernel[k], target, end));
+    v[(*n)++] = record(t,
+                       FIELDS(text(t, vq_str_of(target->name)), k64(t, target->requires),
+                              array(t, fn, n_kernel, "kernel_fns")),
+                       sizeof(vitq_variant));
   }
-  return array(t, v, n, "variants");
+  return array(t, v, *n, "variants");
 }
 
 static LLVMValueRef preprocess(tables *t, const vitq_preprocess *p) {
@@ -290,14 +292,15 @@ static vq_status emit_tables(tables *t, const vq_target *target,
   t->blob = constants(t);
   unsigned n_label = vq_label_count(l->m), n_meta;
   LLVMValueRef pairs = meta(t, &n_meta);
+  LLVMValueRef variant = variants(t, target, &n_target);
   LLVMValueRef model = record(
       t,
       FIELDS(k32(t, VITQ_ABI_VERSION), k32(t, sizeof(vitq_model)),
              text(t, l->m->name), text(t, VQ_LIT("vitqc " VITQC_VERSION)),
              k32(t, l->main->n_arg), k32(t, l->main->n_result), inputs(t),
-             outputs(t), k32(t, (uint64_t)l->batch), k32(t, n_target),
-             variants(t, target, n_target), k32(t, l->n_kernel),
-             k32(t, l->n_step), kernels(t), steps(t), k64(t, l->arena_bytes),
+             outputs(t), k32(t, (uint64_t)l->batch), k32(t, n_target), variant,
+             k32(t, l->n_kernel), k32(t, l->n_step), kernels(t), steps(t),
+             k64(t, l->arena_bytes),
              t->blob, k64(t, l->constant_bytes), preprocess(t, &p),
              k32(t, n_label), k32(t, n_meta), labels(t, n_label), pairs),
       sizeof(vitq_model));

@@ -6,8 +6,8 @@
 #include "vq/strbuf.h"
 
 static const vq_target rows[] = {
-#define TARGET(name, cpu, features, bits, regs, fma, vnni, amx, requires, help) \
-  {name, cpu, features, bits, regs, fma, vnni, VQ_AMX_##amx, requires},
+#define TARGET(name, cpu, features, bits, regs, fma, vnni, amx, codes_only, requires, help) \
+  {name, cpu, features, bits, regs, fma, vnni, VQ_AMX_##amx, codes_only, requires},
 #include "targets.def"
 #undef TARGET
 };
@@ -23,7 +23,7 @@ bool vq_target_runs_here(uint64_t requires) {
 
 const vq_target_info *vq_target_list(unsigned *n) {
   static const vq_target_info list[] = {
-#define TARGET(name, cpu, features, bits, regs, fma, vnni, amx, requires, help) \
+#define TARGET(name, cpu, features, bits, regs, fma, vnni, amx, codes_only, requires, help) \
   {name, cpu, help, requires},
 #include "targets.def"
 #undef TARGET

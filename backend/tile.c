@@ -20,7 +20,7 @@
 // Codes that are widened first need registers for that.
 static unsigned max_sums(const vq_target *t, bool codes) {
   if (t->n_vector_reg == 32) return 28;
-  return codes ? 8 : 12;
+  return codes && !t->vnni ? 8 : 12;
 }
 
 vq_tile_shape vq_tile_choose(const vq_target *t, const vq_product *p) {
@@ -146,7 +146,7 @@ static vq_tile_id id_of(const vq_target *t, const vq_product *p, unsigned rows,
 }
 
 bool vq_tile_is_in_place(const vq_target *t, const vq_product *p) {
-  return p->in_place && t->vnni && !vq_amx_takes(t, p);
+  return p->in_place && t->vnni && t->n_vector_reg == 32 && !vq_amx_takes(t, p);
 }
 
 void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,

@@ -50,7 +50,8 @@ enum {
 typedef void (*vq_tile_fn)(void *user, vq_tile_id id);
 void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
                     void *user);
-// Of tiles in place there are none: those of a product that allows it, with VNNI.
+// Of tiles in place there are none: those of a product that allows it, with VNNI
+// and registers for an epilogue beside the sums.
 bool vq_tile_is_in_place(const vq_target *t, const vq_product *p);
 // Appends the name: "fashion_tile.14x2.avx512vnni" in a model called fashion,
 // "fashion_tile_u8.14x2.avx512vnni" for codes, "fashion_tile_amx.32x2.amx-int8".

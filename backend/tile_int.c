@@ -1,6 +1,6 @@
 // One step of a tile of codes: four codes of k for one row.
 //
-// With VNNI that is one instruction for each vector of sums. Elsewhere codes are
+// With VNNI that is one instruction for each vector of sums, of 16 or of 8. Elsewhere codes are
 // widened to i16, even and odd ones apart, and go through pmaddwd, whose sums of
 // two products are exact; pmaddubsw would be shorter, but saturates.
 #include "loop.h"
@@ -44,9 +44,11 @@ void vq_tile_add_codes(const vq_emit *e, val a, val const *b, unsigned vecs,
                        val *sum) {
   unsigned lanes = vq_f32_lanes(e->target);
   if (e->target->vnni) {
+    const char *name = lanes == 8 ? "llvm.x86.avx512.vpdpbusd.256"
+                                  : "llvm.x86.avx512.vpdpbusd.512";
     for (unsigned j = 0; j < vecs; j++) {
       val arg[] = {sum[j], a, b[j]};
-      sum[j] = vq_intrinsic(e, "llvm.x86.avx512.vpdpbusd.512", NULL, 0, arg, 3);
+      sum[j] = vq_intrinsic(e, name, NULL, 0, arg, 3);
     }
     return;
   }

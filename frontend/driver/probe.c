@@ -66,6 +66,8 @@ DEFINE_BURST(codes_avx2, "avx2", int, __m256i, _mm256_set1_epi32, AVX2_DOT,
              _mm256_add_epi32, _mm256_cvtsi256_si32)
 DEFINE_BURST(codes_vnni, "avx512f,avx512vnni", int, __m512i, _mm512_set1_epi32,
              _mm512_dpbusd_epi32, _mm512_add_epi32, FIRST_512)
+DEFINE_BURST(codes_vnni256, "avx2,avxvnni", int, __m256i, _mm256_set1_epi32,
+             _mm256_dpbusd_avx_epi32, _mm256_add_epi32, _mm256_cvtsi256_si32)
 
 // The blocking of kernels: 2 x 2 tiles of sums from 2 tiles of each operand.
 __attribute__((target("amx-tile,amx-int8"))) static int codes_amx(int64_t n) {
@@ -104,6 +106,7 @@ static const unit float_unit[] = {
 static const unit codes_unit[] = {
     {VITQ_ISA_AMX_INT8, "AMX", NULL, codes_amx, TILES * 16 * 16 * 64},
     {VITQ_ISA_AVX512_VNNI, "AVX512-VNNI", NULL, codes_vnni, 64 * CHAINS},
+    {VITQ_ISA_AVX_VNNI, "AVX-VNNI", NULL, codes_vnni256, 32 * CHAINS},
     {VITQ_ISA_X86_64_V3, "AVX2 pmaddwd", NULL, codes_avx2, 16 * CHAINS},
     {0, "SSE2 pmaddwd", NULL, codes_sse, 8 * CHAINS}};
 #else

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "amx_emulate.h"
+#include "emulate.h"
 #include "vitq.h"
 #include "vq/backend.h"
 #include "vq/eval.h"
@@ -164,7 +164,8 @@ static inline void run_variant(const vq_module *m, const char *cpu,
   unlink(path);
 }
 
-// AMX that this CPU lacks is emulated; whatever else it lacks, the variant is not run.
+// AMX and AVX-VNNI are emulated where this CPU lacks them; whatever else it lacks, the
+// variant is not run.
 static inline void try_variant(const vq_module *m, const vq_target_info *t,
                                const vq_tensor *in, const vq_tensor *want) {
   if (vq_target_runs_here(t->requires)) {
@@ -172,11 +173,12 @@ static inline void try_variant(const vq_module *m, const vq_target_info *t,
     return;
   }
 #if defined(__x86_64__)
-  if (vq_target_runs_here(t->requires & ~(uint64_t)VITQ_ISA_AMX_INT8)) {
-    amx_emulate_begin();
+  const uint64_t known = VITQ_ISA_AMX_INT8 | VITQ_ISA_AVX_VNNI;
+  if (vq_target_runs_here(t->requires & ~known)) {
+    emulate_begin();
     run_variant(m, t->name, in, want);
-    printf("%s: EMULATED, this CPU has no AMX: %lu instructions\n", t->name,
-           amx_emulate_end());
+    printf("%s: EMULATED, this CPU has none of it: %lu instructions\n", t->name,
+           emulate_end());
     fflush(stdout);
     return;
   }
