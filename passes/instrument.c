@@ -83,19 +83,30 @@ static vq_status open_folder(vq_watch *w) {
 
 // ---- reproducers --------------------------------------------------------------
 
-static void write_reproducer(vq_watch *w) {
+vq_status vq_reproducer_save(const vq_module *m, const char *path, vq_str passes,
+                             vq_str options, vq_diag *diag) {
   vq_strbuf head = {0};
   vq_strbuf_puts(&head, "// vitqc: --passes='");
+  for (size_t i = 0; i < passes.n; i++) {
+    char c = passes.p[i];
+    if (c == '\'' || c == '\\') vq_strbuf_putc(&head, '\\');
+    vq_strbuf_putc(&head, c == '\n' || c == '\r' ? ' ' : c);
+  }
+  vq_strbuf_printf(&head, "'%s%.*s\n", options.n ? " " : "", VQ_FMT(options));
+  vq_status st = vq_save(m, path, vq_strbuf_view(&head), 0, NULL, diag);
+  vq_strbuf_release(&head);
+  if (st == VQ_OK)
+    vq_note(diag, (vq_loc){0}, "to see this again: vitqc --run-reproducer=%s", path);
+  return st;
+}
+
+static void write_reproducer(vq_watch *w) {
   vq_strbuf item = {0};
   vq_pass_item_print(&item, &w->pipeline->item[w->at]);
-  vq_strbuf_printf(&head, "%s'\n", vq_strbuf_z(&item));
-  vq_status st = vq_save(w->before, w->ins->reproducer, vq_strbuf_view(&head),
-                         0, NULL, w->diag);
-  if (st == VQ_OK)
-    vq_note(w->diag, (vq_loc){0}, "the input of this pass was saved as '%s'",
-            w->ins->reproducer);
+  if (vq_reproducer_save(w->before, w->ins->reproducer, vq_strbuf_view(&item),
+                         w->ins->reproducer_options, w->diag))
+    vq_note(w->diag, (vq_loc){0}, "no reproducer was written");
   vq_strbuf_release(&item);
-  vq_strbuf_release(&head);
 }
 
 // vq_bug comes here on its way out.

@@ -140,6 +140,7 @@ static vq_status run_one(runner *r, const vq_pass_item *it) {
   if (check_needs(r, pass) || vq_watch_before(&r->watch)) return VQ_ERR;
   vq_status st = run_timed(r, pass);
   vq_arena_reset(&r->temp);
+  if (st && r->pc.broken) vq_watch_failed(&r->watch);
   if (st) return VQ_ERR;
   check_scratch(r->watch.m, pass);
   if (verify_after(r, pass)) return VQ_ERR;

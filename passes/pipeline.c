@@ -269,6 +269,10 @@ void vq_pipeline_print(vq_strbuf *out, const vq_pipeline *p) {
   }
 }
 
+void vq_pipeline_print_pass(vq_strbuf *out, const vq_pipeline *p, unsigned i) {
+  vq_pass_item_print(out, &p->item[i]);
+}
+
 unsigned vq_pipeline_length(const vq_pipeline *p) { return p->n; }
 
 const vq_pass *vq_pipeline_pass(const vq_pipeline *p, unsigned i) {

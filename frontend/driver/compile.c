@@ -7,17 +7,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bisect.h"
 #include "calib.h"
 #include "load.h"
 #include "pictures.h"
 #include "pipelines.h"
 #include "quantize.h"
+#include "reproducer.h"
 #include "temporary.h"
 #include "vq/backend.h"
 #include "vq/image.h"
 #include "vq/pass.h"
 #include "vq/recompose.h"
-#include "vq/text.h"
+#include "vq/rewrite.h"
+#include "vq/verify.h"
+#include "write.h"
 
 #ifndef VITQC_VERIFY_EACH
 #define VITQC_VERIFY_EACH 0
@@ -30,6 +34,7 @@ typedef struct compilation {
   vq_pipeline *pipeline;
   vq_pass_report report;
   double start, loaded, lowered, emitted;
+  bool found;  // --bisect: a pass to blame
 } compilation;
 
 // ---- pipeline -------------------------------------------------------------------
@@ -100,9 +105,33 @@ static bool verifies_each(const options *o) {
   return opt_given(o, OPT_verify_each) || VITQC_VERIFY_EACH;
 }
 
+// The result, when nobody looked after every pass.
+static vq_status verify_result(compilation *c, const vq_module *input) {
+  driver *d = c->d;
+  vq_strbuf passes = {0}, given = {0};
+  if (!vq_verify(c->model.m, &d->diag)) return VQ_OK;
+  vq_note(&d->diag, (vq_loc){0}, "found at the end; --verify-each says after which pass");
+  vq_pipeline_print(&passes, c->pipeline);
+  vq_strbuf_printf(&given, "--verify-each %.*s", VQ_FMT(reproducer_options(d)));
+  if (vq_reproducer_save(input, reproducer_path(d, c->output), vq_strbuf_view(&passes),
+                         vq_strbuf_view(&given), &d->diag))
+    vq_note(&d->diag, (vq_loc){0}, "no reproducer was written");
+  vq_strbuf_release(&passes);
+  vq_strbuf_release(&given);
+  return VQ_ERR;
+}
+
+static vq_status run_passes(compilation *c, const vq_instrument *ins, vq_exec *exec) {
+  driver *d = c->d;
+  if (!opt_given(&d->opt, OPT_bisect))
+    return vq_pipeline_run(c->pipeline, c->model.m, &d->diag, ins, exec, &c->report);
+  return bisect(d, c->model.m, c->pipeline, exec, &c->found);
+}
+
 static vq_status run_pipeline(compilation *c) {
   driver *d = c->d;
   const options *o = &d->opt;
+  vq_module *input = verifies_each(o) ? NULL : vq_module_clone(c->model.m);
   vq_instrument ins = {
       .verify_each = verifies_each(o),
       .print_after_all = opt_given(o, OPT_print_after_all),
@@ -113,6 +142,8 @@ static vq_status run_pipeline(compilation *c) {
       .print_locs = opt_given(o, OPT_print_locs),
       .print = print_dump,
       .print_to = opt_text(o, OPT_print_to),
+      .reproducer = reproducer_path(d, c->output),
+      .reproducer_options = reproducer_options(d),
   };
   calibration calib;
   vq_status s = calibration_open(d, c->model.m, c->input, &calib);
@@ -120,13 +151,15 @@ static vq_status run_pipeline(compilation *c) {
     vq_exec *exec = vq_exec_jit(lower_for_jit, d);
     exec->n_thread = calibration_threads(o);
     exec->samples = calib.samples.load ? &calib.samples : NULL;
-    s = vq_pipeline_run(c->pipeline, c->model.m, &d->diag, &ins, exec, &c->report);
+    s = run_passes(c, &ins, exec);
     const char *folder = opt_text(o, OPT_calib_out);
-    if (!s && folder)
+    if (!s && folder && !opt_given(o, OPT_bisect))
       s = write_pictures(d, exec->samples, calib.type, &calib.preprocess, folder);
     exec->ops->destroy(exec);
   }
   calibration_close(&calib);
+  if (!s && input) s = verify_result(c, input);
+  if (input) vq_module_destroy(input);
   return s;
 }
 
@@ -144,44 +177,6 @@ vq_status lower_for_jit(void *user, vq_module *m, vq_str func, vq_diag *diag) {
 }
 
 // ---- writing --------------------------------------------------------------------
-
-// "x.vq" -> "x.vqw", anything else gets ".vqw" added.
-static void side_path(const char *path, vq_strbuf *out) {
-  size_t n = strlen(path);
-  bool vq = n > 3 && strcmp(path + n - 3, ".vq") == 0;
-  vq_strbuf_printf(out, "%.*s.vqw", (int)(vq ? n - 3 : n), path);
-}
-
-static vq_status emit_ir(compilation *c) {
-  driver *d = c->d;
-  unsigned flags = opt_given(&d->opt, OPT_print_locs) ? VQ_PRINT_LOCS : 0;
-  vq_strbuf text = {0}, side = {0}, temp = {0};
-  vq_blob_writer *blobs = NULL;
-  vq_status s;
-  bool to_stdout = strcmp(c->output, "-") == 0;
-  if (to_stdout) {
-    flags |= VQ_PRINT_ELIDE;
-  } else {
-    side_path(c->output, &side);
-    vq_strbuf_printf(&temp, "%s.%ld.0.tmp", side.p, (long)getpid());
-    temporary_add(temp.p);
-    const char *slash = strrchr(side.p, '/');
-    blobs = vq_blob_open(d->ctx, &d->diag, side.p,
-                         vq_str_of(slash ? slash + 1 : side.p));
-  }
-  s = blobs || (flags & VQ_PRINT_ELIDE)
-          ? vq_print(&text, c->model.m, flags, blobs)
-          : VQ_ERR;
-  if (blobs && s) vq_blob_abort(blobs);
-  if (blobs && !s) s = vq_blob_commit(blobs);
-  if (temp.p) temporary_drop(temp.p);
-  if (!s && to_stdout) fputs(vq_strbuf_z(&text), stdout);
-  if (!s && !to_stdout) s = out_write(c->output, text.p, text.n, &d->diag);
-  vq_strbuf_release(&temp);
-  vq_strbuf_release(&side);
-  vq_strbuf_release(&text);
-  return s;
-}
 
 static void print_job(void *user, vq_str line) {
   (void)user;
@@ -242,7 +237,8 @@ static vq_status emit(compilation *c) {
   driver *d = c->d;
   const options *o = &d->opt;
   const char *kind = opt_text(o, OPT_emit);
-  if (strcmp(kind, "ir") == 0) return emit_ir(c);
+  if (strcmp(kind, "ir") == 0) return write_ir(d, c->model.m, c->output);
+  if (strcmp(kind, "dot") == 0) return write_dot(d, c->model.m, c->output);
   vq_backend_options b = {.triple = opt_text(o, OPT_target),
                           .cpu = opt_text(o, OPT_cpu),
                           .symbol = opt_text(o, OPT_symbol),
@@ -397,8 +393,12 @@ static vq_status compile(compilation *c) {
     return VQ_ERR;
   c->loaded = now_seconds();
   if (run_pipeline(c)) return VQ_ERR;
+  if (opt_given(&c->d->opt, OPT_bisect)) return c->found ? VQ_ERR : VQ_OK;
   c->lowered = now_seconds();
-  if (emit(c)) return VQ_ERR;
+  reproducer_arm(c->d, c->model.m, c->output);
+  vq_status s = emit(c);
+  reproducer_disarm();
+  if (s) return s;
   c->emitted = now_seconds();
   return VQ_OK;
 }
@@ -416,24 +416,35 @@ static int print_pipeline(driver *d) {
   return exit_code(s);
 }
 
-int do_compile(driver *d) {
+static int check_command_line(driver *d) {
   const options *o = &d->opt;
-  if (opt_given(o, OPT_print_pipeline)) return print_pipeline(d);
+  const char *kind = opt_text(o, OPT_emit);
   if (o->n_file == 0) return usage_error(d, "no model to compile");
   if (o->n_file > 1)
     return usage_error(d, "one model at a time, found '%s' and '%s'", o->file[0],
                        o->file[1]);
+  if (opt_given(o, OPT_bisect)) return EXIT_GOOD;
+  if (opt_given(o, OPT_test)) return usage_error(d, "--test needs --bisect");
   if (!opt_given(o, OPT_output)) return usage_error(d, "no output: give -o FILE");
   if (opt_given(o, OPT_calib_steps) && !calibration_is_made(o))
     return usage_error(d, "--calib-steps needs --calib=psaq");
-  compilation c = {.d = d, .input = o->file[0],
-                   .output = opt_text(o, OPT_output)};
-  if (strcmp(c.output, "-") == 0 && strcmp(opt_text(o, OPT_emit), "ir") != 0)
-    return usage_error(d, "only --emit=ir can go to standard output");
+  if (strcmp(opt_text(o, OPT_output), "-") == 0 && strcmp(kind, "ir") && strcmp(kind, "dot"))
+    return usage_error(d, "only --emit=ir and --emit=dot can go to standard output");
+  return EXIT_GOOD;
+}
+
+int do_compile(driver *d) {
+  const options *o = &d->opt;
+  if (opt_given(o, OPT_print_pipeline)) return print_pipeline(d);
+  int code = check_command_line(d);
+  if (code) return code;
+  compilation c = {.d = d, .input = o->file[0], .output = opt_text(o, OPT_output)};
+  bool bisects = opt_given(o, OPT_bisect);
+  if (!c.output) c.output = "-";
   vq_status s = compile(&c);
-  if (!s && opt_given(o, OPT_time_passes)) print_times(&c);
-  if (!s && opt_given(o, OPT_stats)) print_stats(&c);
-  if (!s) print_summary(&c);
+  if (!s && !bisects && opt_given(o, OPT_time_passes)) print_times(&c);
+  if (!s && !bisects && opt_given(o, OPT_stats)) print_stats(&c);
+  if (!s && !bisects) print_summary(&c);
   vq_pass_report_release(&c.report);
   loaded_release(&c.model);
   if (c.pipeline) vq_pipeline_destroy(c.pipeline);

@@ -30,6 +30,9 @@ int do_run(driver *d);
 int do_eval(driver *d);
 int do_bench(driver *d);
 int do_inspect(driver *d);
+int do_diff(driver *d);
+int do_view(driver *d);
+int do_reduce(driver *d);
 
 // Answers --help, --version and the lists; false when none was asked for.
 bool do_lists(driver *d);

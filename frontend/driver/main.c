@@ -3,8 +3,9 @@
 #include <unistd.h>
 
 #include "driver.h"
-#include "vq/pass.h"
+#include "reproducer.h"
 #include "temporary.h"
+#include "vq/pass.h"
 
 static void print_message(void *user, const vq_ctx *ctx, const vq_message *m) {
   const driver *d = user;
@@ -29,11 +30,15 @@ static vq_status load_plugins(driver *d) {
 static int run_command(driver *d) {
   if (load_plugins(d)) return EXIT_ERROR;
   if (do_lists(d)) return EXIT_GOOD;
+  if (opt_given(&d->opt, OPT_run_reproducer) && reproducer_take(d)) return EXIT_ERROR;
   switch (d->opt.command->bit) {
     case CMD_RUN: return do_run(d);
     case CMD_EVAL: return do_eval(d);
     case CMD_BENCH: return do_bench(d);
     case CMD_INSPECT: return do_inspect(d);
+    case CMD_DIFF: return do_diff(d);
+    case CMD_VIEW: return do_view(d);
+    case CMD_REDUCE: return do_reduce(d);
     default: return do_compile(d);
   }
 }

@@ -1,6 +1,7 @@
 // Reading a command line by the option table.
 #include "options.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "response.h"
@@ -13,6 +14,10 @@ static const opt_row rows[] = {
 #define EVAL CMD_EVAL
 #define BENCH CMD_BENCH
 #define INSPECT CMD_INSPECT
+#define DIFF CMD_DIFF
+#define VIEW CMD_VIEW
+#define REDUCE CMD_REDUCE
+#define MODELS CMD_MODELS
 #define ALL CMD_ALL
 #define OPT(id, spelling, kind, metavar, def, commands, group, help) \
   {OPT_##id, spelling, KIND_##kind, metavar, def, commands, group, help},
@@ -32,6 +37,10 @@ static const command commands[] = {
      "measure accuracy, or agreement with another model"},
     {CMD_BENCH, "bench", "MODEL.so [--against=OTHER.so]", "measure speed"},
     {CMD_INSPECT, "inspect", "FILE", "describe a .onnx, .vq or .so file"},
+    {CMD_DIFF, "diff", "A B", "compare two models (.onnx or .vq) op by op"},
+    {CMD_VIEW, "view", "MODEL --block=N|--around=%NAME", "print a part of a model"},
+    {CMD_REDUCE, "reduce", "MODEL --test=COMMAND -o OUT.vq",
+     "make a model small on which a command still succeeds"},
 };
 
 const opt_row *opt_table(unsigned *n) {
@@ -57,6 +66,8 @@ const char *opt_text(const options *o, opt_id id) {
 int64_t opt_count(const options *o, opt_id id) {
   return strtoll(opt_text(o, id), NULL, 10);
 }
+
+double opt_real(const options *o, opt_id id) { return strtod(opt_text(o, id), NULL); }
 
 // ---- parsing ------------------------------------------------------------------
 
@@ -109,18 +120,28 @@ static bool is_choice(const char *choices, const char *value) {
   return false;
 }
 
-static vq_status check_value(parser *p, const opt_row *row, const char *value) {
-  if (row->kind == KIND_CHOICE && !is_choice(row->metavar, value))
-    return vq_error(p->diag, VQ_E_option, p->loc,
-                    "option '%s' is '%s', expected %s", row->spelling, value,
-                    row->metavar);
-  if (row->kind != KIND_COUNT) return VQ_OK;
+static bool is_count(const char *value) {
   size_t n = strlen(value);
-  bool good = n > 0 && n <= 9 && strspn(value, "0123456789") == n;
-  if (good && strtol(value, NULL, 10) >= 1) return VQ_OK;
-  return vq_error(p->diag, VQ_E_option, p->loc,
-                  "option '%s' is '%s', expected a whole number from 1 to "
-                  "999999999", row->spelling, value);
+  return n > 0 && n <= 9 && strspn(value, "0123456789") == n && strtol(value, NULL, 10) >= 1;
+}
+
+static bool is_real(const char *value) {
+  char *end;
+  double v = strtod(value, &end);
+  return *value && *end == '\0' && isfinite(v) && v >= 0;
+}
+
+static vq_status check_value(parser *p, const opt_row *row, const char *value) {
+  const char *expected = NULL;
+  if (row->kind == KIND_CHOICE && !is_choice(row->metavar, value))
+    expected = row->metavar;
+  else if (row->kind == KIND_COUNT && !is_count(value))
+    expected = "a whole number from 1 to 999999999";
+  else if (row->kind == KIND_REAL && !is_real(value))
+    expected = "a number from 0";
+  if (!expected) return VQ_OK;
+  return vq_error(p->diag, VQ_E_option, p->loc, "option '%s' is '%s', expected %s",
+                  row->spelling, value, expected);
 }
 
 static void append(parser *p, const char ***list, unsigned *n, const char *v) {

@@ -20,13 +20,18 @@ enum {
   CMD_EVAL = 4,
   CMD_BENCH = 8,
   CMD_INSPECT = 16,
-  CMD_ALL = 31
+  CMD_DIFF = 32,
+  CMD_VIEW = 64,
+  CMD_REDUCE = 128,
+  CMD_ALL = 255,
+  CMD_MODELS = CMD_COMPILE | CMD_EVAL | CMD_DIFF | CMD_VIEW | CMD_REDUCE  // read any model
 };
 
 typedef enum opt_kind {
   KIND_FLAG,
   KIND_TEXT,
   KIND_COUNT,
+  KIND_REAL,
   KIND_CHOICE,
   KIND_LIST,
   KIND_SET  // a short form: def is the value it gives
@@ -71,6 +76,7 @@ static inline bool opt_given(const options *o, opt_id id) {
 // The given value, or the default, which may be NULL.
 const char *opt_text(const options *o, opt_id id);
 int64_t opt_count(const options *o, opt_id id);  // COUNT with value or default
+double opt_real(const options *o, opt_id id);    // REAL
 
 void options_help(vq_strbuf *out, const command *c, bool hidden);
 void options_man(vq_strbuf *out);

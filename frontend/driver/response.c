@@ -31,6 +31,20 @@ static bool next_word(const char **p, const char *end, vq_strbuf *out) {
   return true;
 }
 
+const char **response_split(vq_str text, vq_arena *arena, unsigned *n) {
+  words list = {0};
+  vq_strbuf word = {0};
+  for (const char *p = text.p, *end = p + text.n; next_word(&p, end, &word);
+       vq_strbuf_clear(&word))
+    vq_vec_push(&list, vq_arena_str(arena, vq_strbuf_view(&word)).p);
+  const char **out = VQ_NEW_N(arena, const char *, list.n + 1);
+  if (list.n) memcpy(out, list.p, list.n * sizeof *out);
+  *n = (unsigned)list.n;
+  vq_vec_release(&list);
+  vq_strbuf_release(&word);
+  return out;
+}
+
 static vq_status add_word(words *out, const char *word, unsigned depth,
                           vq_arena *arena, vq_diag *diag);
 
@@ -42,15 +56,11 @@ static vq_status add_file(words *out, const char *path, unsigned depth,
   uint8_t *text;
   size_t n;
   if (vq_read_file(path, diag, &text, &n)) return VQ_ERR;
-  const char *p = (const char *)text, *end = p + n;
-  vq_strbuf word = {0};
+  unsigned n_word;
+  const char **word = response_split((vq_str){(const char *)text, n}, arena, &n_word);
   vq_status s = VQ_OK;
-  while (!s && next_word(&p, end, &word)) {
-    s = add_word(out, vq_arena_str(arena, vq_strbuf_view(&word)).p, depth + 1,
-                 arena, diag);
-    vq_strbuf_clear(&word);
-  }
-  vq_strbuf_release(&word);
+  for (unsigned i = 0; i < n_word && !s; i++)
+    s = add_word(out, word[i], depth + 1, arena, diag);
   free(text);
   return s;
 }

@@ -11,4 +11,7 @@ VQ_NODISCARD vq_status response_expand(int n_in, char **in, vq_arena *arena,
                                        vq_diag *diag, const char ***out,
                                        unsigned *n_out);
 
+// The words of `text`, files left alone.
+const char **response_split(vq_str text, vq_arena *arena, unsigned *n);
+
 #endif

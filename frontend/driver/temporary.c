@@ -38,11 +38,13 @@ static void clean_up(int number) {
   while (waitpid(-1, NULL, 0) > 0 || errno == EINTR) continue;
   for (unsigned i = 0; i < SLOTS; i++)
     if (slot[i][0]) unlink((const char *)slot[i]);
-  _exit(128 + number);
+  for (unsigned i = 0; i < SLOTS; i++)
+    if (slot[i][0]) rmdir((const char *)slot[i]);
+  _exit(number == SIGABRT ? 70 : 128 + number);
 }
 
 void temporary_on_signals(void) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGABRT};
   for (size_t i = 0; i < VQ_COUNT(numbers); i++) {
     struct sigaction old, act = {.sa_handler = clean_up};
     if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)

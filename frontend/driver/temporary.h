@@ -6,8 +6,8 @@
 
 #include "vq/diag.h"
 
-// SIGINT, SIGTERM and SIGHUP remove all registered files and end the process
-// with 128 + the signal's number.
+// SIGINT, SIGTERM and SIGHUP remove all registered files and empty folders and end
+// the process with 128 + the signal's number; a fault of the compiler with 70.
 void temporary_on_signals(void);
 void temporary_add(const char *path);
 void temporary_drop(const char *path);

@@ -54,6 +54,14 @@ static void put_value(vq_strbuf *out, const vq_value *v,
   }
 }
 
+void vq_print_value(vq_strbuf *out, const vq_value *v) {
+  vq_numbering n = {0};
+  if (v->kind != VQ_VALUE_CONST && !v->name.n)
+    vq_numbering_init(&n, v->kind == VQ_VALUE_ARG ? v->func : v->def->func);
+  put_value(out, v, &n);
+  vq_numbering_release(&n);
+}
+
 // ---- attributes -------------------------------------------------------------
 
 static void put_ints(vq_strbuf *out, vq_ints v) {
@@ -63,8 +71,7 @@ static void put_ints(vq_strbuf *out, vq_ints v) {
   vq_strbuf_putc(out, ']');
 }
 
-static void put_attr_value(vq_strbuf *out, vq_attr_kind kind,
-                           const void *field) {
+void vq_print_attr(vq_strbuf *out, vq_attr_kind kind, const void *field) {
   switch (kind) {
     case VQ_ATTR_i64:
       vq_strbuf_printf(out, "%lld", (long long)*(const int64_t *)field);
@@ -99,7 +106,7 @@ static void put_attrs(vq_strbuf *out, const vq_op *op) {
         vq_attr_equal(a->kind, attrs + a->offset, def + a->offset))
       continue;
     vq_strbuf_printf(out, "%s%s = ", any ? ", " : " {", a->name);
-    put_attr_value(out, a->kind, attrs + a->offset);
+    vq_print_attr(out, a->kind, attrs + a->offset);
     any = true;
   }
   if (any) vq_strbuf_putc(out, '}');

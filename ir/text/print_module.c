@@ -106,6 +106,14 @@ static vq_status put_blob(vq_strbuf *out, const vq_const *c, bool elide,
   return VQ_OK;
 }
 
+void vq_const_digest(vq_const *c, char hex[65]) {
+  const void *bytes = vq_const_bytes(c);
+  if (bytes)
+    vq_sha256_hex(bytes, (size_t)vq_type_bytes(c->value.type), hex);
+  else
+    memcpy(hex, c->sha256, VQ_SHA256_HEX + 1);
+}
+
 static vq_status put_const(vq_strbuf *out, const vq_const *c, bool elide,
                            vq_blob_writer *blobs) {
   vq_strbuf_puts(out, "const ");

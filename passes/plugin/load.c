@@ -63,6 +63,7 @@ static vq_status run_plugin(vq_module *m, vq_pass_ctx *pc) {
   m->props = 0;
   vq_status st = vq_verify(m, pc->diag);
   m->props = props;
+  pc->broken = st;
   if (st) return VQ_ERR;
   keep_props_that_hold(m);
   return VQ_OK;

@@ -1,8 +1,10 @@
 // The pass manager: pipelines as text, what passes need and give, watching.
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "manager.h"
@@ -413,7 +415,7 @@ START_TEST(test_reproducer) {
   vq_instrument ins = {.verify_each = true, .reproducer = path};
   ck_assert_int_eq(run_one(&w, bad, &ins), VQ_ERR);
   ck_assert(said(&w, "found after pass 'bad' (1)"));
-  ck_assert(said(&w, "the input of this pass was saved as"));
+  ck_assert(said(&w, "to see this again: vitqc --run-reproducer="));
   vq_strbuf text = {0};
   read_text(path, &text);
   ck_assert_ptr_eq(strstr(vq_strbuf_z(&text), "// vitqc: --passes='bad'\n"),
@@ -422,6 +424,40 @@ START_TEST(test_reproducer) {
   unlink(path);
   vq_strbuf_release(&text);
   end(&w);
+}
+END_TEST
+
+static vq_status give_up(vq_module *m, vq_pass_ctx *pc) {
+  (void)m, (void)pc;
+  VQ_BUG("a pass that gives up");
+}
+
+// In a process of its own, which ends by SIGABRT after having written the file.
+START_TEST(test_reproducer_of_bug) {
+  char path[] = "/tmp/vq-test-XXXXXX";
+  int fd = mkstemp(path), status = 0;
+  ck_assert_int_ge(fd, 0);
+  close(fd);
+  pid_t child = fork();
+  if (child == 0) {
+    world w;
+    ck_assert_ptr_nonnull(freopen("/dev/null", "w", stderr));
+    begin(&w, program);
+    vq_pass bad = {.name = "bad", .run = give_up};
+    vq_instrument ins = {.reproducer = path,
+                         .reproducer_options = VQ_LIT("--seed='it\\'s'")};
+    (void)run_one(&w, bad, &ins);
+    _exit(0);
+  }
+  ck_assert_int_eq(waitpid(child, &status, 0), child);
+  ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+  vq_strbuf text = {0};
+  read_text(path, &text);
+  ck_assert_ptr_eq(strstr(vq_strbuf_z(&text), "// vitqc: --passes='bad' --seed='it\\'s'\nvq 1\n"),
+                   vq_strbuf_z(&text));
+  check_file(path);
+  unlink(path);
+  vq_strbuf_release(&text);
 }
 END_TEST
 
@@ -460,6 +496,7 @@ int main(void) {
   tcase_add_test(t, test_print_to);
   tcase_add_test(t, test_print_to_refused);
   tcase_add_test(t, test_reproducer);
+  tcase_add_test(t, test_reproducer_of_bug);
   tcase_add_test(t, test_docs);
   suite_add_tcase(s, t);
   SRunner *r = srunner_create(s);

@@ -53,6 +53,14 @@ void vq_print_func(vq_strbuf *out, const vq_func *f);
 // without a name print as numbers, so `%` quotes names of digits only.
 void vq_print_name(vq_strbuf *out, char sigil, vq_str name);
 
+// Appends "%x", "%3" or "@w": a value as ops of its function name it.
+void vq_print_value(vq_strbuf *out, const vq_value *v);
+// Appends one attribute's value; `field` points at it.
+void vq_print_attr(vq_strbuf *out, vq_attr_kind kind, const void *field);
+// The checksum of a constant's data that a dump states, also when the data are
+// missing: 64 hex digits and a NUL.
+void vq_const_digest(vq_const *c, char hex[65]);
+
 // Parses `text` (which must stay alive as long as `m`'s locations are
 // rendered). Side files are looked up relative to `path`'s directory, mapped
 // read-only, range- and checksum-checked. The module is verified.

@@ -38,6 +38,7 @@ struct vq_pass_ctx {
   const void *opts;    // its option struct, filled
   vq_exec *exec;       // for passes that run graphs
   struct vq_stats *stats;
+  bool broken;         // set by a pass that fails because it found the module invalid
 };
 
 // Adds `n` to the running pass's statistic `name` (a string literal).
@@ -68,6 +69,7 @@ void vq_pipeline_destroy(vq_pipeline *p);
 void vq_pipeline_print(vq_strbuf *out, const vq_pipeline *p);
 unsigned vq_pipeline_length(const vq_pipeline *p);
 const vq_pass *vq_pipeline_pass(const vq_pipeline *p, unsigned i);
+void vq_pipeline_print_pass(vq_strbuf *out, const vq_pipeline *p, unsigned i);
 // Keeps the passes [first, last); for --start-after and --stop-after.
 void vq_pipeline_trim(vq_pipeline *p, unsigned first, unsigned last);
 // Adds `pass` with default options; it becomes pass number `at`.
@@ -100,7 +102,10 @@ typedef struct vq_instrument {
   void (*print)(void *user, vq_str text);  // receives dumps with banners
   void *user;
   const char *print_to;   // directory for numbered dumps, or NULL
-  const char *reproducer; // path written when a pass fails verification, or NULL
+  // Path written when a module is invalid after a pass or a pass finds a fault of
+  // the compiler, or NULL; further options that its first line states.
+  const char *reproducer;
+  vq_str reproducer_options;
 } vq_instrument;
 
 typedef struct vq_pass_report {
@@ -116,5 +121,10 @@ VQ_NODISCARD vq_status vq_pipeline_run(const vq_pipeline *p, vq_module *m,
                                        vq_diag *diag, const vq_instrument *ins,
                                        vq_exec *exec, vq_pass_report *report);
 void vq_pass_report_release(vq_pass_report *r);
+
+// Saves `m` with a first line from which vitqc --run-reproducer runs `passes` on it
+// again: "// vitqc: --passes='...' OPTIONS". The module itself is not verified.
+VQ_NODISCARD vq_status vq_reproducer_save(const vq_module *m, const char *path,
+                                          vq_str passes, vq_str options, vq_diag *diag);
 
 #endif
