@@ -1,6 +1,7 @@
 // --help, --version and the lists.
 #include "driver.h"
 
+#include "completion.h"
 #include "vq/backend.h"
 #include "vq/op.h"
 #include "vq/pass.h"
@@ -44,6 +45,8 @@ bool do_lists(driver *d) {
                      vq_backend_version());
   else if (opt_given(o, OPT_print_man))
     options_man(&out);
+  else if (opt_given(o, OPT_print_completion))
+    completion_bash(&out);
   else if (opt_given(o, OPT_list_passes))
     list_passes(d, &out);
   else if (opt_given(o, OPT_list_ops))

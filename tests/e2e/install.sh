@@ -83,6 +83,7 @@ for got in by_*.txt; do
 done
 
 say man page
+bash -n "$prefix/share/bash-completion/completions/vitqc"
 man=$prefix/share/man/man1/vitqc.1
 grep -q 'VITQC 1' "$man"
 if command -v mandoc >/dev/null; then
