@@ -16,11 +16,14 @@ static void print_margins(vq_strbuf *out, int bits, bool noise, bool made) {
   static const double pictures[] = {1, 1.1, 1.15, 1.25, 1.3, 1.4};
   static const double from_noise[] = {1, 1.2, 1.3, 1.5, 1.75, 2};
   static const double from_made[] = {1, 1, 1.05, 1.1, 1.15, 1.2};
+  static const double norms_from_made[] = {1, 1.15, 1.2, 1.35, 1.5, 1.7};
   vq_strbuf_printf(out, "margin=%g norm-margin=%g",
                    noise  ? margin_for(bits, from_noise)
                    : made ? margin_for(bits, from_made)
                           : 1,
-                   margin_for(bits, noise || made ? from_noise : pictures));
+                   margin_for(bits, noise  ? from_noise
+                                    : made ? norms_from_made
+                                           : pictures));
 }
 
 // `text` with the options of `pass` given, where the pass is.

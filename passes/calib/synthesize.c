@@ -7,7 +7,11 @@
 // phase rolls twice as far.
 //
 // Pictures take turns in styles: ranges and directions of activations that pictures
-// of one style do not show are in those of another.
+// of one style do not show are in those of another. Descent leaves no flat surfaces and
+// no large ones of extreme colours, which photographs have and the first blocks see. So
+// one style is no descent at all: dead leaves (Lee, Mumford, Huang, IJCV 2001), random
+// discs in front of each other, share the statistics of edges and surfaces with
+// photographs.
 //
 // All that is random about a picture comes from a stream of its own, whose seed is
 // made of the run's and the picture's number, and its loss reads no other picture.
@@ -76,6 +80,7 @@ static void show(const run *r, const picture *p, float *to) {
 // correction of the first moment's start, `fill` that of the second's.
 static void move(const run *r, picture *p, const float *d, double rate, double fill) {
   int64_t area = r->height * r->width;
+  if (p->style->leaves) return;
   for (int64_t c = 0; c < r->channels; c++)
     for (int64_t i = 0; i < r->height; i++)
       for (int64_t j = 0; j < r->width; j++) {
@@ -137,6 +142,49 @@ static vq_status step(run *r, int64_t at, double fill[2], double *loss) {
   return VQ_OK;
 }
 
+// ---- dead leaves -------------------------------------------------------------------
+
+// Colours one pixel of the picture that no disc in front covers.
+static bool paint(const run *r, picture *p, int64_t at, const float *color) {
+  if (p->m[at] != 0) return false;
+  p->m[at] = 1;
+  for (int64_t c = 0; c < r->channels; c++) p->x[c * r->height * r->width + at] = color[c];
+  return true;
+}
+
+static int64_t paint_disc(const run *r, picture *p, double size, const float *color) {
+  double u = uniform(&p->rng), small = size / 32, large = size / 2;
+  int64_t painted = 0;
+  double square = 1 / (u / (small * small) + (1 - u) / (large * large));  // p(r) ~ r^-3
+  double y = uniform(&p->rng) * (double)r->height, x = uniform(&p->rng) * (double)r->width;
+  for (int64_t i = 0; i < r->height; i++)
+    for (int64_t j = 0; j < r->width; j++) {
+      double dy = (double)i - y, dx = (double)j - x;
+      if (dy * dy + dx * dx <= square) painted += paint(r, p, i * r->width + j, color);
+    }
+  return painted;
+}
+
+// Discs from the front to the back; what is left after so many is grey. Colours are
+// those of a brightness and some more or less in each channel.
+static void draw_leaves(const run *r, picture *p) {
+  enum { MOST = 1024 };
+  const vq_synthesis *s = r->s;
+  int64_t left = r->height * r->width;
+  double size = (double)(r->height < r->width ? r->height : r->width);
+  float color[VQ_COUNT(s->lo)];
+  for (int k = 0; k <= MOST && left > 0; k++) {
+    double bright = uniform(&p->rng);
+    for (int64_t c = 0; c < r->channels; c++) {
+      double f = k == MOST ? 0.5 : bright + 0.6 * (uniform(&p->rng) - 0.5);
+      f = f > 0 ? f < 1 ? f : 1 : 0;
+      color[c] = s->lo[c] + (float)f * (s->hi[c] - s->lo[c]);
+    }
+    if (k < MOST) left -= paint_disc(r, p, size, color);
+  }
+  for (int64_t i = 0; i < r->height * r->width; i++) paint(r, p, i, color);
+}
+
 // ---- a batch -----------------------------------------------------------------------
 
 static void start(run *r, int64_t b, int64_t number) {
@@ -161,13 +209,21 @@ static void start(run *r, int64_t b, int64_t number) {
   for (int64_t i = 0; i < r->count; i++) p->x[i] = (float)vq_rng_normal(&p->rng);
   memset(p->m, 0, (size_t)r->count * sizeof *p->m);
   memset(p->v, 0, (size_t)r->count * sizeof *p->v);
+  if (p->style->leaves) draw_leaves(r, p);
+}
+
+// Whether a step would move a picture.
+static bool moves(const run *r) {
+  for (int64_t b = 0; b < r->batch; b++)
+    if (!r->picture[b].style->leaves) return true;
+  return false;
 }
 
 static vq_status make_batch(run *r, int64_t first, int64_t done, int64_t total) {
   const vq_synthesis *s = r->s;
   double fill[2] = {1, 1}, loss = 0;
   for (int64_t b = 0; b < r->batch; b++) start(r, b, first + b);
-  for (int64_t i = 0; i < s->steps; i++) {
+  for (int64_t i = 0; i < s->steps && moves(r); i++) {
     if (s->progress && s->progress(s->user, done + i, total, loss)) return VQ_ERR;
     if (step(r, i, fill, &loss)) return VQ_ERR;
   }

@@ -9,6 +9,7 @@ typedef struct vq_style {
   double weight[VQ_N_LOSS];  // as PSAQ-ViT's, which are for batches of 32
   bool rough;   // its variation is to be that of pictures, else as small as can be
   bool colors;  // the model sees it in other colours at each step
+  bool leaves;  // discs of random sizes and colours that cover each other, as they are
 } vq_style;
 
 typedef struct vq_synthesis {

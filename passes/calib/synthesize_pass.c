@@ -19,16 +19,17 @@ static vq_status report(void *user, int64_t done, int64_t total, double loss) {
   return s->progress(s->user, what, done, total);
 }
 
-// The given weights; mixed also has pictures seen in changing colours, and smooth
-// ones, whose variation is not that of pictures but held down a little.
+// The given weights; mixed also has pictures seen in changing colours, smooth ones,
+// whose variation is not that of pictures but held down a little, and dead leaves.
 static void set_styles(const vq_pass_synthesize_opts *o, vq_synthesis *s) {
   vq_style *t = s->style;
   t[0] = (vq_style){.weight = {o->class_weight, o->variation, o->entropy}, .rough = true};
-  t[1] = t[2] = t[0];
+  t[1] = t[2] = t[3] = t[0];
   t[1].colors = true;
+  t[3].leaves = true;
   t[2].weight[VQ_LOSS_VARIATION] *= 0.1;
   t[2].rough = false;
-  s->n_style = vq_str_is(o->styles, "mixed") ? 3 : 1;
+  s->n_style = vq_str_is(o->styles, "mixed") ? 4 : 1;
 }
 
 static vq_synthesis settings(const vq_module *m, const vq_pass_ctx *pc, int64_t channels) {

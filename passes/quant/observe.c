@@ -32,6 +32,7 @@ typedef struct tap {
   int64_t n_channel;  // last dimension
   int64_t n_scale;    // that or 1
   float *lo, *hi;     // per scale
+  int64_t n_seen;     // values, per scale
   uint32_t *bin;      // n_bin per scale
   int n_bin;          // 0: no histogram wanted
 } tap;
@@ -76,6 +77,7 @@ static void note_counts(tap *t, const float *x, int64_t count) {
 
 static void first_sweep(void *user, unsigned k, const float *x, int64_t count) {
   observer *o = user;
+  o->tap[k].n_seen += count / o->tap[k].n_scale;
   note_extremes(&o->tap[k], x, count);
 }
 
@@ -102,6 +104,15 @@ static void close_first_sweep(observer *o) {
 
 // ---- from statistics to scales -----------------------------------------------------
 
+// The largest of n normal numbers is about sqrt(2 ln n): how much farther many reach
+// than the few that were seen of a channel. The norm in front of the head has one row
+// a sample, others have hundreds.
+static double beyond_seen(const tap *t) {
+  static const double many = 4096;
+  double n = t->n_seen > 2 ? (double)t->n_seen : 2;
+  return n < many ? sqrt(log(many) / log(n)) : 1;
+}
+
 static void set_scale(observer *o, const tap *t) {
   const vq_attrs_fake_quant *a = VQ_ATTRS(t->fq, fake_quant);
   bool around = vq_quant_is(t->fq, "q") || vq_quant_is(t->fq, "k") ||
@@ -109,7 +120,8 @@ static void set_scale(observer *o, const tap *t) {
   vq_levels q = {.lo = (double)a->lo, .hi = (double)a->hi,
                .symmetric = around || a->lo < 0,
                .zero = around ? 128 : 0};
-  double margin = vq_quant_is(t->fq, "norm") ? o->norm_margin : o->margin;
+  double margin = o->margin;
+  if (vq_quant_is(t->fq, "norm")) margin = o->norm_margin * beyond_seen(t);
   float *scale = VQ_NEW_N(o->pc->temp, float, (size_t)t->n_scale);
   float *zero = VQ_NEW_N(o->pc->temp, float, (size_t)t->n_scale);
   for (int64_t c = 0; c < t->n_scale; c++) {

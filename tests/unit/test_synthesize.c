@@ -88,8 +88,9 @@ static float *make(const vq_synthesis *s, int batch, int64_t first, int64_t n, b
 
 static void expect_independent(bool jit) {
   vq_synthesis s = settings(false);
-  s.n_style = 2;
+  s.n_style = 3;
   s.style[1] = (vq_style){.weight = {1, 0.01, 0.5}, .colors = true};
+  s.style[2] = (vq_style){.leaves = true};
   float *alone = make(&s, 1, 3, 3, jit), *together = make(&s, 2, 3, 3, jit);
   float *later = make(&s, 2, 4, 1, jit);
   ck_assert_mem_eq(alone, together, 3 * COUNT * sizeof *alone);
@@ -117,6 +118,24 @@ START_TEST(loss_falls) {
     for (int i = 0; i < 2 * COUNT; i++) ck_assert(x[i] >= -1.0f && x[i] <= 1.5f);
     free(x);
   }
+}
+END_TEST
+
+// Many pixels of dead leaves have the colour of the one beside them, which the noise
+// that descent starts from never has; nothing runs the model for them.
+START_TEST(leaves_are_flat) {
+  vq_synthesis s = settings(false);
+  s.style[0].leaves = true;
+  seen[0] = -1;
+  float *x = make(&s, 1, 0, 2, false);
+  int flat = 0;
+  for (int i = 0; i < 2 * COUNT; i++) {
+    ck_assert(x[i] >= s.lo[0] && x[i] <= s.hi[0]);
+    flat += i % 16 && x[i] == x[i - 1];
+  }
+  ck_assert_int_gt(flat, 2 * COUNT / 4);
+  ck_assert_double_eq(seen[0], -1);
+  free(x);
 }
 END_TEST
 
@@ -215,6 +234,7 @@ int main(void) {
   tcase_add_test(t, pictures_are_independent);
   tcase_add_test(t, pictures_are_independent_compiled);
   tcase_add_test(t, loss_falls);
+  tcase_add_test(t, leaves_are_flat);
   tcase_add_test(t, other_seeds_give_others);
   tcase_add_test(t, pass_keeps_pictures);
   tcase_add_test(t, wrong_numbers_are_refused);
