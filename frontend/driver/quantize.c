@@ -61,7 +61,9 @@ vq_status quantize_options(driver *d, const char **pipeline) {
   p = with_options(d, p, "observe", given.p);
   // Which channels go together is hardly to be learned from noise or made pictures.
   p = with_options(d, p, "compensate-weights",
-                   noise || made ? "damping=0.2" : "max-bits=8");
+                   noise  ? "damping=0.2"
+                   : made ? "damping=0.2 max-bits=8"
+                          : "max-bits=8");
   // Weights of few bits have no room for what activations would gain.
   if (bits.weights <= 4) p = with_options(d, p, "split-outliers", "balance=0 limit=3");
   vq_strbuf_release(&given);
