@@ -8,22 +8,26 @@
 // few pictures do not show all there is of a norm's output; made ones and noise show
 // less of everything. A wide range costs the less the more codes there are
 // (docs/decisions/0006).
-static double margin_for(int bits, const double *by_width) {
-  return bits < 3 || bits > 8 ? 1 : by_width[bits - 3];
-}
+typedef struct margins {
+  double all, norms;
+} margins;
 
-static void print_margins(vq_strbuf *out, int bits, bool noise, bool made) {
-  static const double pictures[] = {1, 1.1, 1.15, 1.25, 1.3, 1.4};
+static margins margins_for(int bits, bool noise, bool made) {
+  static const double norms[] = {1, 1.1, 1.15, 1.25, 1.3, 1.4};
   static const double from_noise[] = {1, 1.2, 1.3, 1.5, 1.75, 2};
   static const double from_made[] = {1, 1, 1.05, 1.1, 1.15, 1.2};
   static const double norms_from_made[] = {1, 1.15, 1.2, 1.35, 1.5, 1.7};
-  vq_strbuf_printf(out, "margin=%g norm-margin=%g",
-                   noise  ? margin_for(bits, from_noise)
-                   : made ? margin_for(bits, from_made)
-                          : 1,
-                   margin_for(bits, noise  ? from_noise
-                                    : made ? norms_from_made
-                                           : pictures));
+  int i = bits - 3;
+  if (bits < 3 || bits > 8) return (margins){1, 1};
+  if (noise) return (margins){from_noise[i], from_noise[i]};
+  return made ? (margins){from_made[i], norms_from_made[i]} : (margins){1, norms[i]};
+}
+
+static void print_split(vq_strbuf *out, const vq_bits *bits, double margin) {
+  // Weights of few bits have no room for what activations would gain.
+  vq_strbuf_printf(out, bits->weights <= 4 ? "balance=0 limit=3" : "balance=0.4");
+  // With 8 bits the widest channel may have the range that it asks for.
+  if (bits->activations < 8) vq_strbuf_printf(out, " clip=true margin=%g", margin);
 }
 
 // `text` with the options of `pass` given, where the pass is.
@@ -56,16 +60,18 @@ vq_status quantize_options(driver *d, const char **pipeline) {
   p = with_options(d, p, "insert-quantizers", given.p);
   bool noise = calib_is(d, "noise"), made = calibration_is_made(&d->opt);
   if (made) p = calibration_pass(d, p);
+  margins m = margins_for(bits.activations, noise, made);
   vq_strbuf_clear(&given);
-  print_margins(&given, bits.activations, noise, made);
+  vq_strbuf_printf(&given, "margin=%g norm-margin=%g", m.all, m.norms);
   p = with_options(d, p, "observe", given.p);
+  vq_strbuf_clear(&given);
+  print_split(&given, &bits, m.all);
+  p = with_options(d, p, "split-outliers", given.p);
   // Which channels go together is hardly to be learned from noise or made pictures.
   p = with_options(d, p, "compensate-weights",
                    noise  ? "damping=0.2"
                    : made ? "damping=0.2 max-bits=8"
                           : "max-bits=8");
-  // Weights of few bits have no room for what activations would gain.
-  if (bits.weights <= 4) p = with_options(d, p, "split-outliers", "balance=0 limit=3");
   vq_strbuf_release(&given);
   *pipeline = p;
   return VQ_OK;

@@ -208,6 +208,30 @@ START_TEST(test_split_outliers) {
 }
 END_TEST
 
+static double error_at_a4(const char *passes, unsigned k) {
+  world w;
+  float y[8][TOKENS * CLASSES];
+  begin(&w, 1, 64);
+  for (vq_const *c = w.m->first_const; c; c = c->next) c->seed += 100 * k;
+  all_outputs(&w, y);
+  must(&w, "insert-quantizers{bits='w8a4,qkv=a8,attn.qk=a8,attn.av=a8,fc1=a8'},observe");
+  must(&w, passes);
+  must(&w, "reparam-layernorm,round-weights");
+  double e = error(&w, y);
+  end(&w);
+  return e;
+}
+
+// In the geometric mean of 8 networks; measured: 0.83.
+START_TEST(test_clipped_ranges) {
+  double sum = 0;
+  for (unsigned k = 0; k < 8; k++)
+    sum += log(error_at_a4("split-outliers{balance=0 clip=true}", k) /
+               error_at_a4("split-outliers{balance=0}", k));
+  ck_assert_double_lt(exp(sum / 8), 0.9);
+}
+END_TEST
+
 // Differences between channels move into the weights, which changes no number.
 START_TEST(test_balance_of_channels) {
   unsigned n;
@@ -504,6 +528,7 @@ int main(void) {
   tcase_add_test(t, test_simulated_is_near_float);
   tcase_add_test(t, test_reparam_changes_nothing);
   tcase_add_test(t, test_split_outliers);
+  tcase_add_test(t, test_clipped_ranges);
   tcase_add_test(t, test_balance_of_channels);
   tcase_add_test(t, test_integers_all_the_way);
   tcase_add_test(t, test_probabilities);
