@@ -53,7 +53,7 @@ fuzz eval 30 10 1024
 wait $onnx
 
 echo "== tests under AddressSanitizer and UBSan"
-ctest --preset asan -j2 -LE "data|once"
+ctest --preset asan -j2 -LE "data|once|full"
 
 echo "== tests"
 ctest --preset release -j2 -LE full
