@@ -23,11 +23,11 @@ static margins margins_for(int bits, bool noise, bool made) {
   return made ? (margins){from_made[i], norms_from_made[i]} : (margins){1, norms[i]};
 }
 
-static void print_split(vq_strbuf *out, const vq_bits *bits, double margin) {
+static void print_split(vq_strbuf *out, const vq_bits *bits, bool clips, double margin) {
   // Weights of few bits have no room for what activations would gain.
-  vq_strbuf_printf(out, bits->weights <= 4 ? "balance=0 limit=3" : "balance=0.4");
+  vq_strbuf_printf(out, bits->all.w <= 4 ? "balance=0 limit=3" : "balance=0.4");
   // With 8 bits the widest channel may have the range that it asks for.
-  if (bits->activations < 8) vq_strbuf_printf(out, " clip=true margin=%g", margin);
+  if (bits->all.a < 8 && clips) vq_strbuf_printf(out, " clip=true margin=%g", margin);
 }
 
 // `text` with the options of `pass` given, where the pass is.
@@ -52,20 +52,24 @@ bool weights_only(const driver *d) { return calib_is(d, "none"); }
 
 vq_status quantize_options(driver *d, const char **pipeline) {
   const char *text = opt_text(&d->opt, OPT_bits), *p = *pipeline;
+  const char *observer = opt_text(&d->opt, OPT_observer);
   vq_bits bits;
-  if (vq_bits_parse(vq_str_of(text), &d->diag, &bits)) return VQ_ERR;
+  if (vq_bits_parse(&d->arena, vq_str_of(text), &d->diag, &bits)) return VQ_ERR;
   vq_strbuf given = {0};
-  vq_strbuf_printf(&given, "bits='%s'%s", text,
+  vq_strbuf_printf(&given, "bits='%s' probability='%s'%s", text,
+                   opt_text(&d->opt, OPT_probability),
                    weights_only(d) ? " weights-only=true" : "");
   p = with_options(d, p, "insert-quantizers", given.p);
   bool noise = calib_is(d, "noise"), made = calibration_is_made(&d->opt);
   if (made) p = calibration_pass(d, p);
-  margins m = margins_for(bits.activations, noise, made);
+  margins m = margins_for(bits.all.a, noise, made);
   vq_strbuf_clear(&given);
-  vq_strbuf_printf(&given, "margin=%g norm-margin=%g", m.all, m.norms);
+  vq_strbuf_printf(&given, "margin=%g norm-margin=%g observer='%s'", m.all, m.norms,
+                   observer);
   p = with_options(d, p, "observe", given.p);
   vq_strbuf_clear(&given);
-  print_split(&given, &bits, m.all);
+  // Where somebody chose how ranges follow, they are not chosen again.
+  print_split(&given, &bits, strcmp(observer, "mse") == 0, m.all);
   p = with_options(d, p, "split-outliers", given.p);
   // Which channels go together is hardly to be learned from noise or made pictures.
   p = with_options(d, p, "compensate-weights",

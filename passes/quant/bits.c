@@ -1,24 +1,6 @@
 // Reading widths of codes.
 #include "vq/bits.h"
 
-#include "vq/strbuf.h"
-
-static const struct {
-  const char *name;
-  bool has_weights;
-} roles[VQ_N_ROLES] = {
-    [VQ_ROLE_QKV] = {"qkv", true},
-    [VQ_ROLE_ATTN_QK] = {"attn.qk", false},
-    [VQ_ROLE_ATTN_AV] = {"attn.av", false},
-    [VQ_ROLE_PROJ] = {"proj", true},
-    [VQ_ROLE_FC1] = {"fc1", true},
-    [VQ_ROLE_FC2] = {"fc2", true},
-    [VQ_ROLE_PATCH] = {"patch-embed", true},
-    [VQ_ROLE_HEAD] = {"head", true},
-    [VQ_ROLE_RESIDUAL] = {"residual", false},
-    [VQ_ROLE_LINEAR] = {"linear", true},
-};
-
 static bool take(vq_str *s, const char *word) {
   size_t n = strlen(word);
   if (s->n < n || memcmp(s->p, word, n) != 0) return false;
@@ -38,73 +20,69 @@ static int take_width(vq_str *s) {
 }
 
 // wN, aM, wNaM or float; what is not given stays 0.
-static bool read_widths(vq_str s, int *w, int *a) {
-  *w = *a = 0;
+static bool read_widths(vq_str s, vq_widths *out) {
+  *out = (vq_widths){0, 0};
   if (vq_str_is(s, "float")) {
-    *w = *a = VQ_BITS_FLOAT;
+    *out = (vq_widths){VQ_BITS_FLOAT, VQ_BITS_FLOAT};
     return true;
   }
-  if (!s.n || (take(&s, "w") && !(*w = take_width(&s)))) return false;
-  if (take(&s, "a") && !(*a = take_width(&s))) return false;
+  if (!s.n || (take(&s, "w") && !(out->w = take_width(&s)))) return false;
+  if (take(&s, "a") && !(out->a = take_width(&s))) return false;
   return s.n == 0;
 }
 
 static bool is_width(int v) { return (v >= 3 && v <= 8) || v == VQ_BITS_FLOAT; }
 
-static bool read_first(vq_str s, vq_bits *out) {
-  return read_widths(s, &out->weights, &out->activations) && is_width(out->weights) &&
-         is_width(out->activations);
+// NULL, or what is wrong with the widths of a rule.
+static const char *wrong_widths(const vq_rule *r, vq_widths *out) {
+  static const char range[] = "expected wN, aM, wNaM or float; N, M: 3 to 8 or float";
+  bool residual = r->has_role && r->role == VQ_ROLE_RESIDUAL;
+  if (!read_widths(r->value, out)) return range;
+  if (out->a && !is_width(out->a) && !(residual && out->a == 16))
+    return residual ? "expected aM or float; M: 3 to 8, 16 or float" : range;
+  if (out->w && !is_width(out->w)) return range;
+  bool all = out->w == VQ_BITS_FLOAT && out->a == VQ_BITS_FLOAT;
+  if (r->has_role && !vq_role_has_weights(r->role) && out->w && !all)
+    return "there are no weights, expected aM or float";
+  return NULL;
 }
 
-static bool read_role(vq_str s, vq_bits *out) {
-  size_t n = 0;
-  while (n < s.n && s.p[n] != '=') n++;
-  for (int r = 0, w, a; r < VQ_N_ROLES && n < s.n; r++) {
-    if (!vq_str_is((vq_str){s.p, n}, roles[r].name)) continue;
-    if (!read_widths((vq_str){s.p + n + 1, s.n - n - 1}, &w, &a)) return false;
-    bool all = w == VQ_BITS_FLOAT && a == VQ_BITS_FLOAT;
-    bool wide = r == VQ_ROLE_RESIDUAL && a == 16;
-    if (w && (!is_width(w) || (!roles[r].has_weights && !all))) return false;
-    if (a && !is_width(a) && !wide) return false;
-    if (w) out->w[r] = w;
-    if (a) out->a[r] = a;
-    return true;
-  }
-  return false;
-}
-
-// What no word was about.
-static void complete(vq_bits *b) {
-  for (int r = 0; r < VQ_N_ROLES; r++) {
-    int least = r == VQ_ROLE_PATCH || r == VQ_ROLE_HEAD ? 8 : 0;
-    if (!b->w[r]) b->w[r] = b->weights > least ? b->weights : least;
-    if (b->a[r]) continue;
-    b->a[r] = b->activations > least ? b->activations : least;
-    if (r == VQ_ROLE_RESIDUAL && b->a[r] != VQ_BITS_FLOAT) b->a[r] = 16;
-  }
-}
-
-static vq_status complain(vq_str text, vq_str part, vq_diag *diag) {
-  vq_strbuf names = {0};
-  for (int r = 0; r < VQ_N_ROLES; r++)
-    vq_strbuf_printf(&names, "%s%s", r ? ", " : "", roles[r].name);
-  vq_error(diag, VQ_E_option, (vq_loc){0},
-           "bits is '%.*s', expected wNaM[,ROLE=WIDTHS]... in place of '%.*s'; N, M: 3 to "
-           "8 or float; WIDTHS: wN, aM, wNaM or float; ROLE: %s (attn.* and residual have "
-           "no w, residual also a16)",
-           VQ_FMT(text), VQ_FMT(part), vq_strbuf_z(&names));
-  vq_strbuf_release(&names);
-  return VQ_ERR;
-}
-
-vq_status vq_bits_parse(vq_str text, vq_diag *diag, vq_bits *out) {
+vq_status vq_bits_parse(vq_arena *arena, vq_str text, vq_diag *diag, vq_bits *out) {
   *out = (vq_bits){0};
-  for (size_t i = 0, n; i <= text.n; i += n + 1) {
-    for (n = 0; i + n < text.n && text.p[i + n] != ',';) n++;
-    vq_str part = {text.p + i, n};
-    if (!(i == 0 ? read_first(part, out) : read_role(part, out)))
-      return complain(text, part, diag);
+  if (vq_rules_parse(arena, "bits", text, diag, &out->rules)) return VQ_ERR;
+  vq_rules *r = &out->rules;
+  if (!read_widths(r->all, &out->all) || !is_width(out->all.w) || !is_width(out->all.a))
+    return vq_error(diag, VQ_E_option, vq_rules_loc(r, diag->ctx, 0),
+                    "bits: '%.*s' is no width of all layers, expected wNaM or float; N, M: 3 "
+                    "to 8 or float", VQ_FMT(r->all));
+  out->of = VQ_NEW_N(arena, vq_widths, r->n);
+  for (unsigned i = 0; i < r->n; i++) {
+    const char *wrong = wrong_widths(&r->rule[i], &out->of[i]);
+    if (wrong)
+      return vq_error(diag, VQ_E_option,
+                      vq_rules_loc(r, diag->ctx, r->rule[i].at_value),
+                      "bits: '%.*s' is no width of '%.*s': %s", VQ_FMT(r->rule[i].value),
+                      VQ_FMT(r->rule[i].selector), wrong);
   }
-  complete(out);
   return VQ_OK;
+}
+
+// What no rule is about.
+static vq_widths default_of(const vq_bits *b, vq_role role) {
+  int least = role == VQ_ROLE_PATCH || role == VQ_ROLE_HEAD ? 8 : 0;
+  vq_widths v = {b->all.w > least ? b->all.w : least, b->all.a > least ? b->all.a : least};
+  if (role == VQ_ROLE_RESIDUAL && v.a != VQ_BITS_FLOAT) v.a = 16;
+  return v;
+}
+
+vq_widths vq_bits_of(const vq_bits *b, const vq_layer *l) {
+  vq_widths v = default_of(b, l->role);
+  for (unsigned i = 0; i < b->rules.n; i++) {
+    const vq_rule *r = &b->rules.rule[i];
+    if (l->role == VQ_ROLE_RESIDUAL && !r->has_role) continue;
+    if (!vq_rule_matches(r, l)) continue;
+    if (b->of[i].w) v.w = b->of[i].w;
+    if (b->of[i].a) v.a = b->of[i].a;
+  }
+  return v;
 }

@@ -40,20 +40,20 @@ static bool leaves(const vq_value *v, unsigned *steps) {
 }
 
 // The role that the readers of `v` give it.
-static vq_bits_role role_by_readers(const vq_value *v, unsigned *steps) {
+static vq_role role_by_readers(const vq_value *v, unsigned *steps) {
   vq_each_use(v, u) {
     const vq_op *op = u->user;
     if (op->code == VQ_OP_attention) return VQ_ROLE_QKV;
     if (is_activated(op)) return VQ_ROLE_FC1;
     if (!passes_on(op) || u->idx != 0 || !*steps) continue;
     --*steps;
-    vq_bits_role r = role_by_readers(op->out, steps);
+    vq_role r = role_by_readers(op->out, steps);
     if (r != VQ_ROLE_LINEAR) return r;
   }
   return VQ_ROLE_LINEAR;
 }
 
-vq_bits_role vq_quant_layer_role(const vq_op *op) {
+vq_role vq_quant_layer_role(const vq_op *op) {
   unsigned to_end = 16, to_reader = 32;
   const vq_op *from = producer(vq_in(op, 0));
   if (op->code == VQ_OP_patch_embed) return VQ_ROLE_PATCH;

@@ -7,8 +7,9 @@
 //   first sweep   smallest and largest value per channel
 //   second sweep  histograms over these ranges, per channel or per tensor
 //
-// range.h chooses a range by them; each is widened by `margin`, because few
-// samples do not show all there is. The residual stream is never clipped.
+// range.h chooses a range by them as `observer` says, of all layers and of some; each is
+// widened by `margin`, because few samples do not show all there is. The residual stream
+// is never clipped.
 //
 // Channels of norms, activation functions and attention's operands get a scale
 // each. In a score all channels are added up, so the products of q's and k's
@@ -19,7 +20,7 @@
 // which fills the codes of the channel with the largest product and leaves no
 // channel of q coarse for the sake of another's. It is the equalization of
 // neighbouring layers (Nagel et al., ICCV 2019, equation 11) on attention.
-#include "quant/quantizer.h"
+#include "quant/places.h"
 #include "quant/range.h"
 #include "quant/tapped.h"
 
@@ -35,6 +36,8 @@ typedef struct tap {
   int64_t n_seen;     // values, per scale
   uint32_t *bin;      // n_bin per scale
   int n_bin;          // 0: no histogram wanted
+  vq_layer layer;     // that reads it
+  vq_observer how;
 } tap;
 
 typedef struct observer {
@@ -43,6 +46,8 @@ typedef struct observer {
   vq_op **fq;  // of the taps
   unsigned n_tap;
   double margin, norm_margin;
+  vq_rules rules;
+  vq_places places;
 } observer;
 
 static bool is_per_channel(const vq_op *fq) {
@@ -128,7 +133,7 @@ static void set_scale(observer *o, const tap *t) {
     vq_histogram h = {.least = (double)t->lo[c], .most = (double)t->hi[c],
                       .bin = t->n_bin ? t->bin + c * t->n_bin : NULL,
                       .n = t->n_bin};
-    vq_range_fit(&q, &h, margin, &scale[c], &zero[c]);
+    vq_range_fit(&t->how, &q, &h, margin, &scale[c], &zero[c]);
   }
   vq_quant_set(t->fq, t->n_scale, scale, zero);
 }
@@ -161,6 +166,62 @@ static void equalize(vq_op *attention, vq_pass_ctx *pc) {
                           (double)vq_quant_at(s[1 - i], c));
     vq_quant_set(fq[i], n, to, zero);
   }
+}
+
+// ---- rules -------------------------------------------------------------------------
+
+// What reads the codes, behind what only moves them.
+static const vq_op *reader(const vq_value *v) {
+  vq_each_use(v, u) {
+    const vq_op *op = u->user;
+    if (vq_quant_moves(op) && u->idx == 0) op = reader(op->out);
+    if (op && (op->code == VQ_OP_linear || op->code == VQ_OP_patch_embed ||
+               op->code == VQ_OP_attention))
+      return op;
+  }
+  return NULL;
+}
+
+static vq_layer layer_of(const observer *o, vq_op *fq) {
+  const vq_op *op = reader(fq->out);
+  if (vq_quant_is(fq, "residual") || !op)
+    return vq_quant_layer(&o->places, fq, VQ_ROLE_RESIDUAL);
+  if (op->code != VQ_OP_attention)
+    return vq_quant_layer(&o->places, op, vq_quant_layer_role(op));
+  return vq_quant_layer(&o->places, op,
+                        vq_quant_is(fq, "v") ? VQ_ROLE_ATTN_AV : VQ_ROLE_ATTN_QK);
+}
+
+static vq_status read_observer(const observer *o, vq_str text, size_t at, vq_observer *out) {
+  if (vq_observer_read(text, out)) return VQ_OK;
+  return vq_error(o->pc->diag, VQ_E_option, vq_rules_loc(&o->rules, o->pc->ctx, at),
+                  "observer: '%.*s' is no observer, expected mse, minmax or percentile[:P], "
+                  "P a percentage", VQ_FMT(text));
+}
+
+// Says how each tap's range is chosen.
+static vq_status choose_observers(observer *o, vq_module *m) {
+  vq_arena *temp = o->pc->temp;
+  vq_rules *r = &o->rules;
+  vq_observer all, some;
+  const vq_str text = VQ_OPTS(o->pc, vq_pass_observe)->observer;
+  if (vq_rules_parse(temp, "observer", text, o->pc->diag, r)) return VQ_ERR;
+  if (read_observer(o, r->all, 0, &all)) return VQ_ERR;
+  if (r->by_place && vq_places_open(&o->places, m, temp, o->pc->diag)) return VQ_ERR;
+  vq_layer *layer = VQ_NEW_N(temp, vq_layer, o->n_tap);
+  size_t n = 0;  // that are not the residual stream
+  for (unsigned k = 0; k < o->n_tap; k++) {
+    tap *t = &o->tap[k];
+    t->how = all;
+    t->layer = layer_of(o, t->fq);
+    if (t->layer.role != VQ_ROLE_RESIDUAL) layer[n++] = t->layer;
+  }
+  for (unsigned i = 0; i < r->n; i++) {
+    if (read_observer(o, r->rule[i].value, r->rule[i].at_value, &some)) return VQ_ERR;
+    for (unsigned k = 0; k < o->n_tap; k++)
+      if (vq_rule_matches(&r->rule[i], &o->tap[k].layer)) o->tap[k].how = some;
+  }
+  return vq_rules_check(r, layer, n, o->pc->diag);
 }
 
 // ---- the pass ----------------------------------------------------------------------
@@ -202,6 +263,9 @@ vq_status vq_pass_observe(vq_module *m, vq_pass_ctx *pc) {
   if (!f) return VQ_OK;
   find_taps(&o, f);
   if (o.n_tap == 0) return VQ_OK;
+  vq_status chosen = choose_observers(&o, m);
+  vq_places_close(&o.places);
+  if (chosen) return VQ_ERR;
   if (vq_tapped_open(&t, m, o.fq, o.n_tap, "activations have no range", pc))
     return VQ_ERR;
   vq_status st = sweeps(&o, &t);

@@ -29,7 +29,7 @@ static inline vq_op *vq_quant_def(const vq_value *v, vq_opcode code) {
 }
 
 // The role of a linear or patch_embed.
-vq_bits_role vq_quant_layer_role(const vq_op *op);
+vq_role vq_quant_layer_role(const vq_op *op);
 
 // An op whose elements are elements of its first operand, or zeros: codes with one
 // scale may take its place.

@@ -336,8 +336,8 @@ static vq_status clip(vq_module *m, split *p, unsigned n, vq_pass_ctx *pc) {
     const vq_attrs_fake_quant *a = VQ_ATTRS(fq[k], fake_quant);
     vq_levels q = {.lo = (double)a->lo, .hi = (double)a->hi};
     codes c;
-    vq_range_fit(&q, &s.h[k], VQ_OPTS(pc, vq_pass_split_outliers)->margin, &c.scale,
-                 &c.zero);
+    vq_range_fit(&(vq_observer){VQ_OBSERVE_MSE, 0}, &q, &s.h[k],
+                 VQ_OPTS(pc, vq_pass_split_outliers)->margin, &c.scale, &c.zero);
     p[k].least = (q.lo - (double)c.zero) * (double)c.scale;
     p[k].most = (q.hi - (double)c.zero) * (double)c.scale;
   }

@@ -489,6 +489,37 @@ START_TEST(test_fold_pixels) {
 }
 END_TEST
 
+// The scale of the quantizer of the only value with this role in `m`.
+static double scale_of(const world *w, const char *role) {
+  vq_each_op(vq_module_func(w->m, VQ_LIT("main")), op)
+    if (op->code == VQ_OP_fake_quant && vq_str_is(VQ_ATTRS(op, fake_quant)->role, role))
+      return vq_const_f64(vq_const_of(vq_in(op, 1)), 0);
+  ck_abort();
+}
+
+// A rule changes the ranges it is about and no others.
+START_TEST(test_observer_rules) {
+  static const char *const option[] = {"mse,fc2=minmax", "minmax", "mse",
+                                       "minmax,fc2+block:0=mse,qkv=percentile:60"};
+  double norm[4], act[4];
+  for (unsigned i = 0; i < 4; i++) {
+    world w;
+    vq_strbuf passes = {0};
+    vq_strbuf_printf(&passes, "insert-quantizers{bits=w8a4},observe{observer='%s'}", option[i]);
+    begin(&w, 2, 8);
+    must(&w, passes.p);
+    norm[i] = scale_of(&w, "norm"), act[i] = scale_of(&w, "act");
+    vq_strbuf_release(&passes);
+    end(&w);
+  }
+  ck_assert_double_eq(act[0], act[1]);
+  ck_assert_double_eq(norm[0], norm[2]);
+  ck_assert_double_lt(act[2], act[1]);
+  ck_assert_double_eq(act[3], act[2]);
+  ck_assert_double_lt(norm[3], norm[1]);
+}
+END_TEST
+
 static void fails(const char *passes, int64_t n_samples, const char *message) {
   world w;
   begin(&w, 1, n_samples);
@@ -499,8 +530,13 @@ static void fails(const char *passes, int64_t n_samples, const char *message) {
 }
 
 START_TEST(test_complaints) {
-  fails("insert-quantizers{bits=w9a8}", 1, "bits is 'w9a8', expected wNaM");
-  fails("insert-quantizers{bits=w8}", 1, "bits is 'w8', expected wNaM");
+  fails("insert-quantizers,observe{observer=median}", 2, "'median' is no observer");
+  fails("insert-quantizers,observe{observer='mse,residual=minmax'}", 2,
+        "no layer of the network is 'residual'");
+  fails("insert-quantizers,observe{observer='mse,block:0..8=minmax,block:1=mse'}", 2,
+        "no layer of the network is 'block:1'");
+  fails("insert-quantizers{bits=w9a8}", 1, "bits: 'w9a8' is no width of all layers, expected wNaM");
+  fails("insert-quantizers{bits=w8}", 1, "bits: 'w8' is no width of all layers, expected wNaM");
   fails(OBSERVED, 0, "activations have no range: give calibration samples");
   fails("compensate-weights{max-bits=9}", 1, "max-bits is 9, expected 1 to 8");
   fails("insert-quantizers,freeze-quant", 1, "has no scale: run round-weights before");
@@ -526,6 +562,7 @@ int main(void) {
   TCase *t = tcase_create("passes");
   tcase_set_timeout(t, 0);  // sanitizers are slow; ctest has a limit
   tcase_add_test(t, test_simulated_is_near_float);
+  tcase_add_test(t, test_observer_rules);
   tcase_add_test(t, test_reparam_changes_nothing);
   tcase_add_test(t, test_split_outliers);
   tcase_add_test(t, test_clipped_ranges);
