@@ -18,6 +18,7 @@ endmacro()
 vitqc_pkg(PROTOBUF_C libprotobuf-c libprotobuf-c-dev)
 vitqc_pkg(JPEG libjpeg libjpeg-dev)
 vitqc_pkg(PNG libpng libpng-dev)
+vitqc_pkg(XML2 libxml-2.0 libxml2-dev)
 
 find_program(PROTOC_C protoc-c)
 if(NOT PROTOC_C)

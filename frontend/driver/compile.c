@@ -13,6 +13,7 @@
 #include "pictures.h"
 #include "pipelines.h"
 #include "quantize.h"
+#include "recipe.h"
 #include "reproducer.h"
 #include "temporary.h"
 #include "vq/backend.h"
@@ -382,6 +383,10 @@ static vq_status check_outputs(compilation *c) {
   if (header && strcmp(header, c->output) == 0)
     return vq_error(&d->diag, VQ_E_io, at_path(d, header),
                     "the header and the model have the same name");
+  const char *recipe = opt_text(&d->opt, OPT_emit_recipe);
+  if (recipe && (same_file(c->input, recipe) || strcmp(recipe, c->output) == 0))
+    return vq_error(&d->diag, VQ_E_io, at_path(d, recipe),
+                    "the recipe and the model have the same name");
   return VQ_OK;
 }
 
@@ -400,7 +405,8 @@ static vq_status compile(compilation *c) {
   reproducer_disarm();
   if (s) return s;
   c->emitted = now_seconds();
-  return VQ_OK;
+  const char *recipe = opt_text(&c->d->opt, OPT_emit_recipe);
+  return recipe ? recipe_write(c->d, recipe) : VQ_OK;
 }
 
 static int print_pipeline(driver *d) {
@@ -428,6 +434,8 @@ static int check_command_line(driver *d) {
   if (!opt_given(o, OPT_output)) return usage_error(d, "no output: give -o FILE");
   if (opt_given(o, OPT_calib_steps) && !calibration_is_made(o))
     return usage_error(d, "--calib-steps needs --calib=psaq");
+  if (opt_given(o, OPT_observer) && weights_only(d))
+    return usage_error(d, "--observer needs activations of codes, not --calib=none");
   if (strcmp(opt_text(o, OPT_output), "-") == 0 && strcmp(kind, "ir") && strcmp(kind, "dot"))
     return usage_error(d, "only --emit=ir and --emit=dot can go to standard output");
   return EXIT_GOOD;
@@ -435,6 +443,7 @@ static int check_command_line(driver *d) {
 
 int do_compile(driver *d) {
   const options *o = &d->opt;
+  if (recipe_apply(d)) return EXIT_ERROR;
   if (opt_given(o, OPT_print_pipeline)) return print_pipeline(d);
   int code = check_command_line(d);
   if (code) return code;

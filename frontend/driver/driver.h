@@ -22,6 +22,7 @@ typedef struct driver {
   options opt;
   bool color;     // of standard error
   bool terminal;  // standard error is one
+  struct recipe_origin *origin;  // of options' texts (recipe.h)
 } driver;
 
 // Commands; each returns an exit code after having reported its errors.

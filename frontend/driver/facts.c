@@ -90,8 +90,7 @@ static vq_status store_fact(driver *d, vq_module *m, char *word) {
   return bad_fact(d, word, "scale= mean= std= resize= crop= or interp=");
 }
 
-// The option's text, or the file's that it names, without # comments.
-static vq_status preprocess_text(driver *d, const char *option, vq_strbuf *out) {
+vq_status preprocess_text(driver *d, const char *option, vq_strbuf *out) {
   if (option[0] != '@') {
     vq_strbuf_puts(out, option);
     return VQ_OK;

@@ -29,6 +29,8 @@ typedef struct loaded {
 VQ_NODISCARD vq_status load_model(driver *d, const char *path, loaded *out);
 void loaded_release(loaded *l);
 
+// Appends the text of --preprocess, or that of the file it names, without # comments.
+VQ_NODISCARD vq_status preprocess_text(driver *d, const char *option, vq_strbuf *out);
 // Stores --preprocess and --labels in the module.
 VQ_NODISCARD vq_status store_preprocess(driver *d, vq_module *m);
 VQ_NODISCARD vq_status store_labels(driver *d, vq_module *m);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "recipe.h"
 #include "reproducer.h"
 #include "temporary.h"
 #include "vq/pass.h"
@@ -11,7 +12,9 @@ static void print_message(void *user, const vq_ctx *ctx, const vq_message *m) {
   const driver *d = user;
   if (m->severity == VQ_WARNING && opt_given(&d->opt, OPT_quiet)) return;
   vq_strbuf text = {0};
-  vq_message_render(&text, ctx, m, d->color);
+  vq_message said = *m;
+  said.loc = recipe_place(d, m->loc);
+  vq_message_render(&text, ctx, &said, d->color);
   fputs(vq_strbuf_z(&text), stderr);
   vq_strbuf_release(&text);
 }

@@ -144,18 +144,23 @@ static vq_status check_value(parser *p, const opt_row *row, const char *value) {
                   row->spelling, value, expected);
 }
 
-static void append(parser *p, const char ***list, unsigned *n, const char *v) {
-  const char **more = VQ_NEW_N(p->arena, const char *, *n + 1);
+static void append(vq_arena *arena, const char ***list, unsigned *n, const char *v) {
+  const char **more = VQ_NEW_N(arena, const char *, *n + 1);
   if (*n) memcpy(more, *list, *n * sizeof *more);
   more[(*n)++] = v;
   *list = more;
+}
+
+void options_append(options *o, vq_arena *arena, opt_id id, const char *value) {
+  append(arena, &o->list[id], &o->n_list[id], value);
+  o->value[id] = value;
 }
 
 static vq_status store(parser *p, const opt_row *row, const char *value) {
   if (check_value(p, row, value)) return VQ_ERR;
   options *o = p->out;
   if (row->kind == KIND_LIST)
-    append(p, &o->list[row->id], &o->n_list[row->id], value);
+    append(p->arena, &o->list[row->id], &o->n_list[row->id], value);
   o->value[row->id] = value;
   return VQ_OK;
 }
@@ -208,7 +213,7 @@ vq_status options_parse(int argc, char **argv, vq_arena *arena, vq_diag *diag,
       only_files = true;
       p.at++;
     } else if (only_files || arg[0] != '-' || arg[1] == '\0') {
-      append(&p, &out->file, &out->n_file, arg);
+      append(arena, &out->file, &out->n_file, arg);
       p.at++;
     } else if (take(&p)) {
       return VQ_ERR;

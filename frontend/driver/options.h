@@ -73,6 +73,8 @@ VQ_NODISCARD vq_status options_parse(int argc, char **argv, vq_arena *arena,
 static inline bool opt_given(const options *o, opt_id id) {
   return o->value[id] != NULL;
 }
+// Adds a value as the command line would. It has to live as long as `o`.
+void options_append(options *o, vq_arena *arena, opt_id id, const char *value);
 // The given value, or the default, which may be NULL.
 const char *opt_text(const options *o, opt_id id);
 int64_t opt_count(const options *o, opt_id id);  // COUNT with value or default
