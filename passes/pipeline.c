@@ -279,6 +279,21 @@ const vq_pass *vq_pipeline_pass(const vq_pipeline *p, unsigned i) {
   return p->item[i].pass;
 }
 
+unsigned vq_pipeline_find(const vq_pipeline *p, const char *name) {
+  unsigned i = 0;
+  while (i < p->n && strcmp(p->item[i].pass->name, name) != 0) i++;
+  return i;
+}
+
+vq_status vq_pipeline_set(vq_pipeline *p, unsigned at, vq_str options, vq_diag *diag) {
+  assert(at < p->n);
+  parser ps = {.p = p, .text = options, .diag = diag};
+  uint64_t seen = 0;
+  while (peek(&ps))
+    if (option(&ps, &p->item[at], &seen)) return VQ_ERR;
+  return VQ_OK;
+}
+
 void vq_pipeline_trim(vq_pipeline *p, unsigned first, unsigned last) {
   assert(first <= last && last <= p->n);
   p->item += first;

@@ -132,6 +132,29 @@ START_TEST(test_options_and_trim) {
 }
 END_TEST
 
+START_TEST(test_find_and_set) {
+  world w;
+  begin(&w, NULL);
+  vq_pipeline *p = parse(&w, "dce,cse{max=3},fold");
+  ck_assert_uint_eq(vq_pipeline_find(p, "cse"), 1);
+  ck_assert_uint_eq(vq_pipeline_find(p, "cs"), 3);
+  ck_assert_int_eq(vq_pipeline_set(p, 1, VQ_LIT(" max = 5 "), &w.diag), VQ_OK);
+  ck_assert_int_eq(vq_pipeline_set(p, 2, VQ_LIT("max-bytes=1 max-steps='2'"), &w.diag), VQ_OK);
+  ck_assert_int_eq(vq_pipeline_set(p, 2, VQ_LIT("max-bytes=7"), &w.diag), VQ_OK);
+  ck_assert_int_eq(vq_pipeline_set(p, 0, VQ_LIT(""), &w.diag), VQ_OK);
+  ck_assert_int_eq(vq_pipeline_set(p, 1, VQ_LIT("mxa=1"), &w.diag), VQ_ERR);
+  ck_assert_msg(said(&w, "did you mean 'max'?"), "%s", vq_strbuf_z(&w.messages));
+  ck_assert_int_eq(vq_pipeline_set(p, 1, VQ_LIT("max=1 max=2"), &w.diag), VQ_ERR);
+  ck_assert_msg(said(&w, "given twice"), "%s", vq_strbuf_z(&w.messages));
+  vq_strbuf out = {0};
+  vq_pipeline_print(&out, p);
+  ck_assert_str_eq(vq_strbuf_z(&out), "dce,cse{max=1},fold{max-bytes=7 max-steps=2}");
+  vq_strbuf_release(&out);
+  vq_pipeline_destroy(p);
+  end(&w);
+}
+END_TEST
+
 START_TEST(test_option_kinds) {
   typedef struct opts {
     double f;
@@ -484,6 +507,7 @@ int main(void) {
   tcase_add_test(t, test_round_trip);
   tcase_add_test(t, test_bad_pipelines);
   tcase_add_test(t, test_options_and_trim);
+  tcase_add_test(t, test_find_and_set);
   tcase_add_test(t, test_option_kinds);
   tcase_add_test(t, test_needs);
   tcase_add_test(t, test_false_gives);

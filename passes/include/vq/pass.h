@@ -74,6 +74,11 @@ void vq_pipeline_print_pass(vq_strbuf *out, const vq_pipeline *p, unsigned i);
 void vq_pipeline_trim(vq_pipeline *p, unsigned first, unsigned last);
 // Adds `pass` with default options; it becomes pass number `at`.
 void vq_pipeline_insert(vq_pipeline *p, unsigned at, const vq_pass *pass);
+// Number of the first pass called `name`; the length when there is none.
+unsigned vq_pipeline_find(const vq_pipeline *p, const char *name);
+// Gives pass number `at` these options, "key=value ..."; others stay as they are.
+VQ_NODISCARD vq_status vq_pipeline_set(vq_pipeline *p, unsigned at, vq_str options,
+                                       vq_diag *diag);
 
 typedef struct vq_pass_record {
   const vq_pass *pass;
