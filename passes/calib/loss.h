@@ -33,4 +33,14 @@ vq_value *vq_loss_entropy_kde(vq_builder *b, const vq_patches *p, vq_value *stop
 // The same of samples [pictures, n].
 vq_value *vq_loss_density_entropy(vq_builder *b, vq_value *samples, vq_value *stop[2]);
 
+// What attention compares.
+typedef struct vq_attended {
+  vq_value *q, *k;   // [pictures * windows, tokens, heads * d]
+  int64_t pictures, heads;
+  int64_t skip;      // tokens in front that are not patches
+} vq_attended;
+
+// How differently heads see a picture, from 0 for all the same to 1 (MimiQ, AAAI 2025).
+vq_value *vq_loss_heads(vq_builder *b, const vq_attended *p);
+
 #endif

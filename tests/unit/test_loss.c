@@ -241,6 +241,83 @@ START_TEST(density_entropy_of_known_samples) {
 }
 END_TEST
 
+// ---- similarity of heads -----------------------------------------------------------------
+
+enum { QUERIES = TOKENS - 1 };
+
+static vq_value *heads_loss(vq_builder *b, vq_value *const *arg, vq_value *stop[2]) {
+  (void)stop;
+  vq_attended p = {.q = arg[0], .k = arg[1], .pictures = PICTURES, .heads = HEADS, .skip = 1};
+  return vq_loss_heads(b, &p);
+}
+
+// Scores of the keys by head h, from 0 to 1.
+static void view(const double *q, const double *k, int h, double a[QUERIES]) {
+  double lo = INFINITY, hi = -INFINITY;
+  for (int j = 0; j < QUERIES; j++) {
+    a[j] = 0;
+    for (int c = 0; c < WIDTH; c++)
+      a[j] += q[h * WIDTH + c] * k[((j + 1) * HEADS + h) * WIDTH + c];
+    lo = fmin(lo, a[j]), hi = fmax(hi, a[j]);
+  }
+  for (int j = 0; j < QUERIES; j++) a[j] = (a[j] - lo) / (hi - lo + 1e-8);
+}
+
+static double structural(const double *a, const double *b, int n) {
+  double m[2] = {0}, s[3] = {0};
+  for (int i = 0; i < n; i++) {
+    m[0] += a[i] / n, m[1] += b[i] / n;
+    s[0] += a[i] * a[i] / n, s[1] += b[i] * b[i] / n, s[2] += a[i] * b[i] / n;
+  }
+  double v = s[0] - m[0] * m[0] + s[1] - m[1] * m[1], c = s[2] - m[0] * m[1];
+  return (2 * m[0] * m[1] + 1e-4) * (2 * c + 9e-4) /
+         ((m[0] * m[0] + m[1] * m[1] + 1e-4) * (v + 9e-4));
+}
+
+START_TEST(heads_are_compared_by_structure) {
+  const vq_type *t = SHAPE(PICTURES * WINDOWS, TOKENS, HEADS * WIDTH);
+  vq_module *m = loss_module(heads_loss, 2, (const vq_type *[]){t, t});
+  double q[PICTURES * ATTENTION], k[PICTURES * ATTENTION], a[2][QUERIES];
+  random_numbers(q, PICTURES * ATTENTION, -2, 2);
+  random_numbers(k, PICTURES * ATTENTION, -2, 2);
+  const double *y = values(m, q, k);
+  for (int i = 0; i < PICTURES; i++) {
+    double sum = 0;
+    for (int w = 0; w < WINDOWS; w++)
+      for (int r = 1; r < TOKENS; r++) {
+        int at = (i * WINDOWS + w) * TOKENS * HEADS * WIDTH;
+        for (int h = 0; h < HEADS; h++) view(q + at + r * HEADS * WIDTH, k + at, h, a[h]);
+        double s = structural(a[0], a[1], QUERIES);
+        sum += 2 * (1 - s * s);
+      }
+    NEAR(y[i], sum / (WINDOWS * QUERIES * HEADS * HEADS));
+  }
+  vq_arena_reset(&temp);
+  for (int i = 0; i < 4; i++) compare("heads", m, -2, 2);
+  vq_module_destroy(m);
+}
+END_TEST
+
+static vq_value *two_views_loss(vq_builder *b, vq_value *const *arg, vq_value *stop[2]) {
+  (void)stop;
+  vq_attended p = {.q = arg[0], .k = arg[1], .pictures = 1, .heads = 2};
+  return vq_loss_heads(b, &p);
+}
+
+// Of four ordered pairs two are of a head with itself.
+START_TEST(heads_of_known_views) {
+  const vq_type *t = SHAPE(1, 4, 2);
+  vq_module *m = loss_module(two_views_loss, 2, (const vq_type *[]){t, t});
+  double q[] = {1, 1, 1, 1, 1, 1, 1, 1}, k[] = {0, 0.1, 0.2, 0, 0.6, 1, 1, 0.8};
+  ck_assert_double_eq_tol(values(m, q, k)[0], 0.336981 / 2, 1e-5);
+  for (int i = 0; i < 8; i++) q[i] = 1 + i / 2, k[i] = i / 2;  // all heads the same
+  vq_arena_reset(&temp);
+  ck_assert_double_eq_tol(values(m, q, k)[0], 0, 1e-6);
+  vq_arena_reset(&temp);
+  vq_module_destroy(m);
+}
+END_TEST
+
 int main(void) {
   TCase *t = tcase_create("loss");
   tcase_add_test(t, class_is_cross_entropy);
@@ -249,6 +326,8 @@ int main(void) {
   tcase_add_test(t, gauss_entropy_is_that_of_the_variance);
   tcase_add_test(t, kde_entropy_is_that_of_all_pairs);
   tcase_add_test(t, density_entropy_of_known_samples);
+  tcase_add_test(t, heads_are_compared_by_structure);
+  tcase_add_test(t, heads_of_known_views);
   int failed = run_tests(t, "losses");
   vq_arena_release(&temp);
   return failed;
