@@ -4,18 +4,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "pictures.h"
 #include "vq/backend.h"
 #include "vq/build.h"
 
-bool calibration_is_made(const options *o) {
-  return strcmp(opt_text(o, OPT_calib), "psaq") == 0;
-}
-
-// Pictures of one's own cost a run of the model each, made ones a hundred.
-static int64_t size(const options *o) {
-  if (opt_given(o, OPT_calib_size)) return opt_count(o, OPT_calib_size);
-  return calibration_is_made(o) ? 32 : 64;
-}
+enum { DEFAULT_SIZE = 64 };
 
 static vq_status load_noise(const calibration *c, int64_t i, float *out) {
   vq_ctx *ctx = vq_ctx_create();
@@ -59,8 +52,30 @@ static vq_status progress(void *user, const char *what, int64_t done, int64_t to
   return VQ_OK;
 }
 
-vq_status calibration_open(driver *d, const vq_module *m, const char *model,
-                           calibration *out) {
+// Pictures of a level's pipeline are kept; --passes says by itself what is made.
+static vq_status open_store(calibration *c, const vq_module *m, const vq_pipeline *p) {
+  made_plan plan;
+  bool made = vq_pipeline_find(p, "synthesize") < vq_pipeline_length(p);
+  if (!made || opt_given(&c->d->opt, OPT_passes)) return VQ_OK;
+  if (made_plan_read(c->d, &plan)) return VQ_ERR;
+  if (!plan.dir) return VQ_OK;
+  return picture_store_open(c->d, m, c->type, c->range, plan.made_by, plan.n, plan.dir,
+                            plan.use, &c->store);
+}
+
+static vq_status open_source(calibration *c, const char *what, const char *model) {
+  sample_shape to = {model, c->type->rank, c->type->dim, c->count, &c->preprocess};
+  if (source_open(c->d, &to, what, &c->pictures)) return VQ_ERR;
+  c->is_open = true;
+  if (c->pictures.n == 0)
+    return vq_error(&c->d->diag, VQ_E_picture, at_path(c->d, what), "has no samples");
+  if (c->samples.n > c->pictures.n) c->samples.n = c->pictures.n;
+  c->stride = c->pictures.n / c->samples.n;
+  return VQ_OK;
+}
+
+vq_status calibration_open(driver *d, const vq_module *m, const vq_pipeline *p,
+                           const char *model, calibration *out) {
   const options *o = &d->opt;
   const char *what = opt_text(o, OPT_calib);
   const vq_func *f = vq_module_func(m, VQ_LIT("main"));
@@ -71,39 +86,31 @@ vq_status calibration_open(driver *d, const vq_module *m, const char *model,
   out->type = t;
   out->count = vq_type_count(t) / t->dim[0];
   out->seed = (uint64_t)opt_count(o, OPT_seed);
-  out->samples = (vq_samples){size(o), load, progress, out};
+  int64_t n = opt_given(o, OPT_calib_size) ? opt_count(o, OPT_calib_size) : DEFAULT_SIZE;
+  out->samples = (vq_samples){n, load, progress, out};
   if (vq_preprocess_read(m, &out->preprocess, &d->diag)) return VQ_ERR;
-  if (calibration_is_made(o)) {
+  if (t->rank == 4 && t->dim[1] <= 4) vq_pixel_ranges_assumed(m, t->dim[1], out->range);
+  if (made_wanted(o)) {
     out->samples.n = 0;
-    return VQ_OK;
+    return open_store(out, m, p);
   }
-  if (strcmp(what, "noise") == 0) {
-    out->is_noise = true;
-    return VQ_OK;
-  }
-  sample_shape to = {model, t->rank, t->dim, out->count, &out->preprocess};
-  if (source_open(d, &to, what, &out->pictures)) return VQ_ERR;
-  out->is_open = true;
-  if (out->pictures.n == 0)
-    return vq_error(&d->diag, VQ_E_picture, at_path(d, what), "has no samples");
-  if (out->samples.n > out->pictures.n) out->samples.n = out->pictures.n;
-  out->stride = out->pictures.n / out->samples.n;
-  return VQ_OK;
+  out->is_noise = strcmp(what, "noise") == 0;
+  return out->is_noise ? VQ_OK : open_source(out, what, model);
 }
 
-const char *calibration_pass(driver *d, const char *pipeline) {
-  const options *o = &d->opt;
-  const char *at = strstr(pipeline, "rows,fold-pixels");
-  if (!at) return pipeline;
-  vq_strbuf out = {0};
-  vq_strbuf_printf(&out, "%.*ssynthesize{count=%lld seed=%lld steps=%lld},%s",
-                   (int)(at - pipeline), pipeline,
-                   (long long)size(o),
-                   (long long)opt_count(o, OPT_seed),
-                   (long long)opt_count(o, OPT_calib_steps), at);
-  const char *z = vq_arena_str(&d->arena, vq_strbuf_view(&out)).p;
-  vq_strbuf_release(&out);
-  return z;
+void calibration_give(calibration *c, vq_exec *exec) {
+  exec->n_thread = calibration_threads(&c->d->opt);
+  exec->samples = c->samples.load ? &c->samples : NULL;
+  exec->store = c->store.d ? &c->store.store : NULL;
+}
+
+vq_status calibration_write(calibration *c, const vq_exec *exec) {
+  const options *o = &c->d->opt;
+  const char *folder = opt_text(o, opt_given(o, OPT_resume) ? OPT_resume : OPT_calib_out);
+  if (!folder || opt_given(o, OPT_calib_shard)) return VQ_OK;
+  vq_samples all = exec->samples ? *exec->samples : (vq_samples){0};
+  if (exec->held) all.n += exec->held->n;
+  return write_pictures(c->d, &all, c->type, c->range, folder, !c->store.d);
 }
 
 unsigned calibration_threads(const options *o) {
@@ -113,7 +120,8 @@ unsigned calibration_threads(const options *o) {
   return n < 1 ? 1 : n > MOST ? MOST : (unsigned)n;
 }
 
-void calibration_close(calibration *c) {
+vq_status calibration_close(calibration *c) {
   if (c->shown > 0) fputs("\r\033[K", stderr);
   if (c->is_open) source_close(&c->pictures);
+  return c->store.d ? picture_store_close(&c->store) : VQ_OK;
 }

@@ -1,11 +1,12 @@
-// Calibration samples for passes, as --calib, --calib-size, --calib-steps and --seed
-// say.
+// Calibration samples for passes, as --calib and the options around it say.
 #ifndef VQ_DRIVER_CALIB_H
 #define VQ_DRIVER_CALIB_H
 
+#include "made.h"
 #include "source.h"
 #include "vq/exec.h"
 #include "vq/ir.h"
+#include "vq/pass.h"
 
 typedef struct calibration {
   vq_samples samples;  // n = 0: none
@@ -15,21 +16,25 @@ typedef struct calibration {
   int64_t stride, count;
   uint64_t seed;
   vitq_preprocess preprocess;
+  vq_pixel_range range[4];
   const vq_type *type;  // of the input
+  picture_store store;  // of made pictures; its `d` is NULL when they are not kept
   double since, shown;  // when the bar began, when it was drawn; 0: never
   int64_t done;
 } calibration;
 
-// Opens what --calib names for the module's input; there are no samples when passes
-// make them. `out` must stay where it is.
+// Opens what --calib names for the module's input; there are no samples when passes of
+// `p` make them. `out` must stay where it is.
 VQ_NODISCARD vq_status calibration_open(driver *d, const vq_module *m,
-                                        const char *model, calibration *out);
-void calibration_close(calibration *c);
+                                        const vq_pipeline *p, const char *model,
+                                        calibration *out);
+// Lets `exec` have them.
+void calibration_give(calibration *c, vq_exec *exec);
+// Writes the pictures, or a sheet of those that are written, where --calib-out or
+// --resume says so.
+VQ_NODISCARD vq_status calibration_write(calibration *c, const vq_exec *exec);
+VQ_NODISCARD vq_status calibration_close(calibration *c);
 
-// Whether the samples are pictures that a pass makes out of the model.
-bool calibration_is_made(const options *o);
-// `pipeline`, that of a level, with this pass where one of it learns from samples.
-const char *calibration_pass(driver *d, const char *pipeline);
 // Threads that run the model meanwhile.
 unsigned calibration_threads(const options *o);
 

@@ -10,7 +10,6 @@
 #include "bisect.h"
 #include "calib.h"
 #include "load.h"
-#include "pictures.h"
 #include "pipelines.h"
 #include "quantize.h"
 #include "recipe.h"
@@ -34,18 +33,26 @@ typedef struct compilation {
   loaded model;
   vq_pipeline *pipeline;
   vq_pass_report report;
+  vq_score score;  // n = 0: there is none
   double start, loaded, lowered, emitted;
   bool found;  // --bisect: a pass to blame
 } compilation;
 
 // ---- pipeline -------------------------------------------------------------------
 
-static vq_status choose_pipeline(driver *d, const char **out) {
-  *out = opt_text(&d->opt, OPT_passes);
-  if (*out) return VQ_OK;
+static vq_status parse_pipeline(driver *d, const char *text, vq_pipeline **out) {
+  return vq_pipeline_parse(d->ctx, vq_str_of(text), &d->diag, out);
+}
+
+static vq_status choose_pipeline(driver *d, vq_pipeline **out) {
+  const char *given = opt_text(&d->opt, OPT_passes);
+  if (given) return parse_pipeline(d, given, out);
   const char *level = opt_text(&d->opt, OPT_level), *missing;
-  *out = level_pipeline(level, &missing);
-  if (*out) return quantize_options(d, out);
+  const char *text = level_pipeline(level, &missing);
+  if (text) {
+    if (parse_pipeline(d, text, out)) return VQ_ERR;
+    return quantize_options(d, *out);
+  }
   vq_error(&d->diag, VQ_E_unsupported, at_path(d, "vitqc"),
            "-O%s%s needs %s, which this version does not have", level,
            opt_given(&d->opt, OPT_level) ? "" : " (the default)", missing);
@@ -57,21 +64,16 @@ static vq_status choose_pipeline(driver *d, const char **out) {
 // Index of the first pass called `name`.
 static vq_status find_pass(driver *d, const vq_pipeline *p, const char *option,
                            const char *name, unsigned *out) {
-  for (unsigned i = 0; i < vq_pipeline_length(p); i++)
-    if (strcmp(vq_pipeline_pass(p, i)->name, name) == 0) {
-      *out = i;
-      return VQ_OK;
-    }
+  *out = vq_pipeline_find(p, name);
+  if (*out < vq_pipeline_length(p)) return VQ_OK;
   return vq_error(&d->diag, VQ_E_option, at_path(d, "vitqc"),
                   "%s needs '%s', which the pipeline does not contain",
                   option, name);
 }
 
 static vq_status make_pipeline(driver *d, vq_pipeline **out) {
-  const char *text;
   *out = NULL;
-  if (choose_pipeline(d, &text)) return VQ_ERR;
-  if (vq_pipeline_parse(d->ctx, vq_str_of(text), &d->diag, out)) return VQ_ERR;
+  if (choose_pipeline(d, out)) return VQ_ERR;
   unsigned first = 0, last = vq_pipeline_length(*out), at = 0;
   if (opt_given(&d->opt, OPT_start_after)) {
     if (find_pass(d, *out, "--start-after",
@@ -129,6 +131,14 @@ static vq_status run_passes(compilation *c, const vq_instrument *ins, vq_exec *e
   return bisect(d, c->model.m, c->pipeline, exec, &c->found);
 }
 
+// The score outlives what made it.
+static void take_score(compilation *c, const vq_score *score) {
+  c->score = *score;
+  c->score.block = VQ_NEW_N(&c->d->arena, double, score->n_block);
+  if (score->n_block)
+    memcpy(c->score.block, score->block, score->n_block * sizeof *score->block);
+}
+
 static vq_status run_pipeline(compilation *c) {
   driver *d = c->d;
   const options *o = &d->opt;
@@ -147,18 +157,16 @@ static vq_status run_pipeline(compilation *c) {
       .reproducer_options = reproducer_options(d),
   };
   calibration calib;
-  vq_status s = calibration_open(d, c->model.m, c->input, &calib);
+  vq_status s = calibration_open(d, c->model.m, c->pipeline, c->input, &calib);
   if (!s) {
     vq_exec *exec = vq_exec_jit(lower_for_jit, d);
-    exec->n_thread = calibration_threads(o);
-    exec->samples = calib.samples.load ? &calib.samples : NULL;
+    calibration_give(&calib, exec);
     s = run_passes(c, &ins, exec);
-    const char *folder = opt_text(o, OPT_calib_out);
-    if (!s && folder && !opt_given(o, OPT_bisect))
-      s = write_pictures(d, exec->samples, calib.type, &calib.preprocess, folder);
+    if (!s && !opt_given(o, OPT_bisect)) s = calibration_write(&calib, exec);
+    if (!s && exec->held) take_score(c, &exec->held->score);
     exec->ops->destroy(exec);
   }
-  calibration_close(&calib);
+  if (calibration_close(&calib)) s = VQ_ERR;
   if (!s && input) s = verify_result(c, input);
   if (input) vq_module_destroy(input);
   return s;
@@ -316,26 +324,54 @@ static void print_fused(const compilation *c) {
   fprintf(stderr, " %lld ops left over\n", (long long)left->n);
 }
 
-// How much of the work lower-int made integer, and what it did not.
-static void print_integer(const compilation *c) {
-  int64_t macs[2] = {0, 0};  // float, integer
-  unsigned n = 0;
-  vq_strbuf left = {0};
+// Which share of the MACs lower-int made integer, or -1; *left: ops that stayed float.
+static double integer_share(const compilation *c, vq_strbuf *left) {
+  double macs[2] = {0, 0};  // float, integer
   for (unsigned i = 0; i < c->report.n_stat; i++) {
     const vq_stat_entry *e = &c->report.stat[i];
     if (strcmp(e->pass, "lower-int") != 0) continue;
     bool is_int = strcmp(e->name, VQ_STAT_INT_MACS) == 0;
     if (is_int || strcmp(e->name, VQ_STAT_FLOAT_MACS) == 0)
-      macs[is_int] += e->n;
+      macs[is_int] += (double)e->n;
     else
-      vq_strbuf_printf(&left, "%s%lld %s", n++ ? ", " : "", (long long)e->n, e->name);
+      vq_strbuf_printf(left, "%s%lld %s", left->n ? ", " : "", (long long)e->n, e->name);
   }
-  if (macs[0] || macs[1])
-    fprintf(stderr, "integer: %.4g %% of the MACs; float ops left: %s\n",
-            100 * (double)macs[1] / (double)(macs[0] + macs[1]),
-            n ? vq_strbuf_z(&left) : "none");
-  if ((macs[0] || macs[1]) && weights_only(c->d))
+  double all = macs[0] + macs[1];
+  return all > 0 ? macs[1] / all : -1;
+}
+
+static void print_integer(const compilation *c) {
+  vq_strbuf left = {0};
+  double share = integer_share(c, &left);
+  if (share >= 0)
+    fprintf(stderr, "integer: %.4g %% of the MACs; float ops left: %s\n", 100 * share,
+            left.n ? vq_strbuf_z(&left) : "none");
+  if (share >= 0 && weights_only(c->d))
     fputs("only weights are codes, activations stay float (--calib=none)\n", stderr);
+  vq_strbuf_release(&left);
+}
+
+// The quantized model next to the float one, on made pictures that were held back.
+static void print_score(const compilation *c) {
+  const vq_score *s = &c->score;
+  for (unsigned i = 0; i < s->n_block && opt_given(&c->d->opt, OPT_verbose); i++)
+    fprintf(stderr, "%10.1f dB  signal to noise behind block %u\n", s->block[i], i);
+}
+
+// The last line: how good, how much of it integer, how large.
+static void add_result(const compilation *c, vq_strbuf *line) {
+  const vq_score *s = &c->score;
+  vq_strbuf left = {0};
+  double share = integer_share(c, &left);
+  if (s->n)
+    vq_strbuf_printf(line, "float's class on %lld of %lld held-back pictures, cosine "
+                     "%.4f, ", (long long)s->agree, (long long)s->n, s->cosine);
+  if (share >= 0) vq_strbuf_printf(line, "%.4g %% integer, ", 100 * share);
+  struct stat st;
+  if (stat(c->output, &st) == 0 && S_ISREG(st.st_mode)) {
+    add_bytes(line, (double)st.st_size);
+    vq_strbuf_puts(line, ", ");
+  }
   vq_strbuf_release(&left);
 }
 
@@ -346,14 +382,11 @@ static void print_summary(const compilation *c) {
   print_input(c);
   print_fused(c);
   print_integer(c);
+  print_score(c);
   model_size size = measure_module(c->model.m);
   vq_strbuf line = {0};
-  struct stat st;
   vq_strbuf_printf(&line, "%s: ", c->output);
-  if (stat(c->output, &st) == 0 && S_ISREG(st.st_mode)) {
-    add_bytes(&line, (double)st.st_size);
-    vq_strbuf_puts(&line, ", ");
-  }
+  add_result(c, &line);
   vq_strbuf_printf(&line, "%lld ops, ", (long long)size.n_op);
   add_count(&line, (double)size.n_param);
   vq_strbuf_puts(&line, " parameters, ");
@@ -399,6 +432,7 @@ static vq_status compile(compilation *c) {
   c->loaded = now_seconds();
   if (run_pipeline(c)) return VQ_ERR;
   if (opt_given(&c->d->opt, OPT_bisect)) return c->found ? VQ_ERR : VQ_OK;
+  if (opt_given(&c->d->opt, OPT_calib_shard)) return VQ_OK;
   c->lowered = now_seconds();
   reproducer_arm(c->d, c->model.m, c->output);
   vq_status s = emit(c);
@@ -431,9 +465,8 @@ static int check_command_line(driver *d) {
                        o->file[1]);
   if (opt_given(o, OPT_bisect)) return EXIT_GOOD;
   if (opt_given(o, OPT_test)) return usage_error(d, "--test needs --bisect");
+  if (opt_given(o, OPT_calib_shard)) return EXIT_GOOD;
   if (!opt_given(o, OPT_output)) return usage_error(d, "no output: give -o FILE");
-  if (opt_given(o, OPT_calib_steps) && !calibration_is_made(o))
-    return usage_error(d, "--calib-steps needs --calib=psaq");
   if (opt_given(o, OPT_observer) && weights_only(d))
     return usage_error(d, "--observer needs activations of codes, not --calib=none");
   if (strcmp(opt_text(o, OPT_output), "-") == 0 && strcmp(kind, "ir") && strcmp(kind, "dot"))
@@ -444,16 +477,18 @@ static int check_command_line(driver *d) {
 int do_compile(driver *d) {
   const options *o = &d->opt;
   if (recipe_apply(d)) return EXIT_ERROR;
+  int code = made_check(d);
+  if (code) return code;
   if (opt_given(o, OPT_print_pipeline)) return print_pipeline(d);
-  int code = check_command_line(d);
+  code = check_command_line(d);
   if (code) return code;
   compilation c = {.d = d, .input = o->file[0], .output = opt_text(o, OPT_output)};
-  bool bisects = opt_given(o, OPT_bisect);
+  bool emits = !opt_given(o, OPT_bisect) && !opt_given(o, OPT_calib_shard);
   if (!c.output) c.output = "-";
   vq_status s = compile(&c);
-  if (!s && !bisects && opt_given(o, OPT_time_passes)) print_times(&c);
-  if (!s && !bisects && opt_given(o, OPT_stats)) print_stats(&c);
-  if (!s && !bisects) print_summary(&c);
+  if (!s && emits && opt_given(o, OPT_time_passes)) print_times(&c);
+  if (!s && emits && opt_given(o, OPT_stats)) print_stats(&c);
+  if (!s && emits) print_summary(&c);
   vq_pass_report_release(&c.report);
   loaded_release(&c.model);
   if (c.pipeline) vq_pipeline_destroy(c.pipeline);

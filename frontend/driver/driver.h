@@ -34,6 +34,7 @@ int do_inspect(driver *d);
 int do_diff(driver *d);
 int do_view(driver *d);
 int do_reduce(driver *d);
+int do_merge(driver *d);
 
 // Answers --help, --version and the lists; false when none was asked for.
 bool do_lists(driver *d);

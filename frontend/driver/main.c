@@ -42,6 +42,7 @@ static int run_command(driver *d) {
     case CMD_DIFF: return do_diff(d);
     case CMD_VIEW: return do_view(d);
     case CMD_REDUCE: return do_reduce(d);
+    case CMD_MERGE: return do_merge(d);
     default: return do_compile(d);
   }
 }

@@ -17,6 +17,7 @@ static const opt_row rows[] = {
 #define DIFF CMD_DIFF
 #define VIEW CMD_VIEW
 #define REDUCE CMD_REDUCE
+#define MERGE CMD_MERGE
 #define MODELS CMD_MODELS
 #define ALL CMD_ALL
 #define OPT(id, spelling, kind, metavar, def, commands, group, help) \
@@ -41,6 +42,8 @@ static const command commands[] = {
     {CMD_VIEW, "view", "MODEL --block=N|--around=%NAME", "print a part of a model"},
     {CMD_REDUCE, "reduce", "MODEL --test=COMMAND -o OUT.vq",
      "make a model small on which a command still succeeds"},
+    {CMD_MERGE, "merge-profile", "DIR... -o DIR",
+     "put the pictures of --calib-shard runs together"},
 };
 
 const opt_row *opt_table(unsigned *n) {

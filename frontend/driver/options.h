@@ -23,7 +23,8 @@ enum {
   CMD_DIFF = 32,
   CMD_VIEW = 64,
   CMD_REDUCE = 128,
-  CMD_ALL = 255,
+  CMD_MERGE = 256,
+  CMD_ALL = 511,
   CMD_MODELS = CMD_COMPILE | CMD_EVAL | CMD_DIFF | CMD_VIEW | CMD_REDUCE  // read any model
 };
 

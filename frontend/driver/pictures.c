@@ -2,38 +2,33 @@
 #include "pictures.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "calib_profile.h"
 #include "temporary.h"
-#include "vq/image.h"
 
 enum { MOST_ON_SHEET = 256, GAP = 2 };
 
-// The pixel that preprocessing turns into `x`; without any, numbers from -2.5 to 2.5
-// are shown from black to white.
-static uint8_t pixel(const vitq_preprocess *pp, unsigned c, float x) {
-  double p = pp->stated ? ((double)x * (double)pp->std[c] + (double)pp->mean[c]) /
-                              (double)pp->scale
-                        : ((double)x + 2.5) * 51;
-  return (uint8_t)nearbyint(p > 0 ? p < 255 ? p : 255 : 0);
+bool picture_fits(const vq_type *t) {
+  return t && t->rank == 4 && (t->dim[1] == 1 || t->dim[1] == 3) && t->dim[2] > 0 &&
+         t->dim[2] < 8192 && t->dim[3] > 0 && t->dim[3] < 8192;
 }
 
-static void to_image(const float *x, const vitq_preprocess *pp, vq_image *im) {
+void picture_of(const float *x, const vq_pixel_range *range, vq_image *im) {
   size_t area = (size_t)im->width * im->height;
-  for (unsigned c = 0; c < im->channels; c++)
+  for (size_t c = 0; c < im->channels; c++)
     for (size_t i = 0; i < area; i++)
-      im->px[i * im->channels + c] = pixel(pp, c, x[c * area + i]);
+      im->px[i * im->channels + c] = vq_pixel_nearest(&range[c], x[c * area + i]);
 }
 
-static vq_status make_folder(driver *d, const char *path) {
+vq_status picture_folder(driver *d, const char *path) {
   if (mkdir(path, 0777) == 0 || errno == EEXIST) return VQ_OK;
   return vq_error(&d->diag, VQ_E_io, at_path(d, path), "cannot create the folder: %s",
                   strerror(errno));
 }
 
-static vq_status write_image(driver *d, const char *path, const vq_image *im) {
+vq_status picture_write(driver *d, const char *path, const vq_image *im) {
   vq_strbuf png = {0};
   vq_image_encode(im, &png);
   vq_status st = out_write(path, png.p, png.n, &d->diag);
@@ -60,32 +55,26 @@ static vq_image blank_sheet(const vq_image *im, int64_t n, int64_t *columns) {
   return sheet;
 }
 
-static vq_status write_each(driver *d, const vq_samples *s, const vitq_preprocess *pp,
-                            const char *dir, vq_image *im, vq_image *sheet,
+static vq_status write_each(driver *d, const vq_samples *s, const vq_pixel_range *range,
+                            const char *dir, bool each, vq_image *im, vq_image *sheet,
                             int64_t columns) {
   size_t count = (size_t)im->width * im->height * im->channels;
   float *x = malloc(count * sizeof *x);
   if (!x) vq_oom(count * sizeof *x);
   vq_status st = VQ_OK;
   for (int64_t i = 0; i < s->n && !st; i++) {
-    vq_strbuf path = {0};
-    vq_strbuf_printf(&path, "%s/%05lld.png", dir, (long long)i);
     st = s->load(s->user, i, x, &d->diag);
-    if (!st) to_image(x, pp, im);
+    if (!st) picture_of(x, range, im);
     if (!st && i < MOST_ON_SHEET) paste(sheet, columns, i, im);
-    if (!st) st = write_image(d, path.p, im);
-    vq_strbuf_release(&path);
+    if (!st && each) st = picture_write(d, calib_picture_path(d, dir, i), im);
   }
   free(x);
   return st;
 }
 
 vq_status write_pictures(driver *d, const vq_samples *s, const vq_type *type,
-                         const vitq_preprocess *preprocess, const char *dir) {
-  bool fits = type && type->rank == 4 && (type->dim[1] == 1 || type->dim[1] == 3) &&
-              type->dim[2] > 0 && type->dim[2] < 8192 && type->dim[3] > 0 &&
-              type->dim[3] < 8192;
-  if (!s || s->n < 1 || !fits)
+                         const vq_pixel_range *range, const char *dir, bool each) {
+  if (!s || s->n < 1 || !picture_fits(type))
     return vq_error(&d->diag, VQ_E_unsupported, at_path(d, dir),
                     "nothing was calibrated with pictures that could be written here");
   vq_strbuf folder = {0}, path = {0};
@@ -95,10 +84,10 @@ vq_status write_pictures(driver *d, const vq_samples *s, const vq_type *type,
                                (uint32_t)type->dim[1]);
   int64_t columns, most = s->n < MOST_ON_SHEET ? s->n : MOST_ON_SHEET;
   vq_image sheet = blank_sheet(&im, most, &columns);
-  vq_status st = make_folder(d, dir);
-  if (!st) st = make_folder(d, folder.p);
-  if (!st) st = write_each(d, s, preprocess, dir, &im, &sheet, columns);
-  if (!st) st = write_image(d, path.p, &sheet);
+  vq_status st = picture_folder(d, dir);
+  if (!st) st = picture_folder(d, folder.p);
+  if (!st) st = write_each(d, s, range, dir, each, &im, &sheet, columns);
+  if (!st) st = picture_write(d, path.p, &sheet);
   vq_image_release(&sheet);
   vq_image_release(&im);
   vq_strbuf_release(&folder);

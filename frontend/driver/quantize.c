@@ -1,7 +1,7 @@
 // What the options of quantization say to the passes of a level.
 #include "quantize.h"
 
-#include "calib.h"
+#include "made.h"
 #include "vq/bits.h"
 
 // How much wider than seen the ranges of activations of 3 to 8 bits are made. A
@@ -23,24 +23,28 @@ static margins margins_for(int bits, bool noise, bool made) {
   return made ? (margins){from_made[i], norms_from_made[i]} : (margins){1, norms[i]};
 }
 
-static void print_split(vq_strbuf *out, const vq_bits *bits, bool clips, double margin) {
-  // Weights of few bits have no room for what activations would gain.
-  vq_strbuf_printf(out, bits->all.w <= 4 ? "balance=0 limit=3" : "balance=0.4");
-  // With 8 bits the widest channel may have the range that it asks for.
-  if (bits->all.a < 8 && clips) vq_strbuf_printf(out, " clip=true margin=%g", margin);
+// Gives `pass` these options, where the pipeline has it.
+VQ_NODISCARD VQ_PRINTF(4, 5) static vq_status set(driver *d, vq_pipeline *p,
+                                                  const char *pass, const char *fmt, ...) {
+  unsigned at = vq_pipeline_find(p, pass);
+  if (at == vq_pipeline_length(p)) return VQ_OK;
+  vq_strbuf text = {0};
+  va_list args;
+  va_start(args, fmt);
+  vq_strbuf_vprintf(&text, fmt, args);
+  va_end(args);
+  vq_status s = vq_pipeline_set(p, at, vq_strbuf_view(&text), &d->diag);
+  vq_strbuf_release(&text);
+  return s;
 }
 
-// `text` with the options of `pass` given, where the pass is.
-static const char *with_options(driver *d, const char *text, const char *pass,
-                                const char *given) {
-  const char *at = strstr(text, pass);
-  if (!at) return text;
-  at += strlen(pass);
-  vq_strbuf out = {0};
-  vq_strbuf_printf(&out, "%.*s{%s}%s", (int)(at - text), text, given, at);
-  const char *z = vq_arena_str(&d->arena, vq_strbuf_view(&out)).p;
-  vq_strbuf_release(&out);
-  return z;
+static vq_status set_split(driver *d, vq_pipeline *p, const vq_bits *bits, bool clips,
+                           double margin) {
+  // Weights of few bits have no room for what activations would gain.
+  const char *balance = bits->all.w <= 4 ? "balance=0 limit=3" : "balance=0.4";
+  // With 8 bits the widest channel may have the range that it asks for.
+  if (bits->all.a >= 8 || !clips) return set(d, p, "split-outliers", "%s", balance);
+  return set(d, p, "split-outliers", "%s clip=true margin=%g", balance, margin);
 }
 
 static bool calib_is(const driver *d, const char *what) {
@@ -50,33 +54,30 @@ static bool calib_is(const driver *d, const char *what) {
 
 bool weights_only(const driver *d) { return calib_is(d, "none"); }
 
-vq_status quantize_options(driver *d, const char **pipeline) {
-  const char *text = opt_text(&d->opt, OPT_bits), *p = *pipeline;
+static vq_status add_synthesis(driver *d, vq_pipeline *p) {
+  made_plan plan;
+  return made_plan_read(d, &plan) ? VQ_ERR : made_plan_pass(d, &plan, p);
+}
+
+vq_status quantize_options(driver *d, vq_pipeline *p) {
+  const char *text = opt_text(&d->opt, OPT_bits);
   const char *observer = opt_text(&d->opt, OPT_observer);
   vq_bits bits;
   if (vq_bits_parse(&d->arena, vq_str_of(text), &d->diag, &bits)) return VQ_ERR;
-  vq_strbuf given = {0};
-  vq_strbuf_printf(&given, "bits='%s' probability='%s'%s", text,
-                   opt_text(&d->opt, OPT_probability),
-                   weights_only(d) ? " weights-only=true" : "");
-  p = with_options(d, p, "insert-quantizers", given.p);
-  bool noise = calib_is(d, "noise"), made = calibration_is_made(&d->opt);
-  if (made) p = calibration_pass(d, p);
+  bool noise = calib_is(d, "noise"), made = made_wanted(&d->opt);
+  if (made && add_synthesis(d, p)) return VQ_ERR;
+  if (set(d, p, "insert-quantizers", "bits='%s' probability='%s' weights-only=%s", text,
+          opt_text(&d->opt, OPT_probability), weights_only(d) ? "true" : "false"))
+    return VQ_ERR;
   margins m = margins_for(bits.all.a, noise, made);
-  vq_strbuf_clear(&given);
-  vq_strbuf_printf(&given, "margin=%g norm-margin=%g observer='%s'", m.all, m.norms,
-                   observer);
-  p = with_options(d, p, "observe", given.p);
-  vq_strbuf_clear(&given);
+  if (set(d, p, "observe", "margin=%g norm-margin=%g observer='%s'", m.all, m.norms,
+          observer))
+    return VQ_ERR;
   // Where somebody chose how ranges follow, they are not chosen again.
-  print_split(&given, &bits, strcmp(observer, "mse") == 0, m.all);
-  p = with_options(d, p, "split-outliers", given.p);
+  if (set_split(d, p, &bits, strcmp(observer, "mse") == 0, m.all)) return VQ_ERR;
   // Which channels go together is hardly to be learned from noise or made pictures.
-  p = with_options(d, p, "compensate-weights",
-                   noise  ? "damping=0.2"
-                   : made ? "damping=0.2 max-bits=8"
-                          : "max-bits=8");
-  vq_strbuf_release(&given);
-  *pipeline = p;
-  return VQ_OK;
+  return set(d, p, "compensate-weights", "%s",
+             noise  ? "damping=0.2"
+             : made ? "damping=0.2 max-bits=8"
+                    : "max-bits=8");
 }

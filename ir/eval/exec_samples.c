@@ -22,7 +22,16 @@ static vq_status progress(void *user, const char *what, int64_t done, int64_t to
   return m->before->progress(m->before->user, what, done, total);
 }
 
+static void drop_held(vq_exec *e) {
+  if (!e->held) return;
+  vq_module_destroy(e->held->model);
+  free(e->held->score.block);
+  free(e->held);
+  e->held = NULL;
+}
+
 void vq_exec_drop_samples(vq_exec *e) {
+  drop_held(e);
   if (!e->made) return;
   if (e->samples == &e->made->samples) e->samples = e->made->before;
   free(e->made->data);
@@ -39,4 +48,12 @@ void vq_exec_keep_samples(vq_exec *e, int64_t n, int64_t count, float *data) {
   m->samples = (vq_samples){n, load, reports ? progress : NULL, m};
   e->made = m;
   e->samples = &m->samples;
+}
+
+void vq_exec_hold_back(vq_exec *e, int64_t n, vq_module *model) {
+  drop_held(e);
+  e->held = calloc(1, sizeof *e->held);
+  if (!e->held) vq_oom(sizeof *e->held);
+  e->held->n = n, e->held->model = model;
+  e->made->samples.n -= n;
 }

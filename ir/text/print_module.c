@@ -114,6 +114,8 @@ void vq_const_digest(vq_const *c, char hex[65]) {
     memcpy(hex, c->sha256, VQ_SHA256_HEX + 1);
 }
 
+void vq_digest(const void *p, size_t n, char hex[65]) { vq_sha256_hex(p, n, hex); }
+
 static vq_status put_const(vq_strbuf *out, const vq_const *c, bool elide,
                            vq_blob_writer *blobs) {
   vq_strbuf_puts(out, "const ");

@@ -4,7 +4,7 @@
 // last tokens are the patches, as many as patch_embed makes; what comes before them,
 // class and distillation tokens and registers, is left out. Where it is larger, the
 // tokens are those of windows and all of them patches. An attention of fewer
-// queries says nothing about patches.
+// queries, or of keys from elsewhere, says nothing about patches.
 #include "calib/objective.h"
 
 #include "calib/blocks.h"
@@ -62,23 +62,47 @@ typedef struct stops {
   unsigned n;
 } stops;
 
-// The sum of the entropies of all taps among the ops up to `last`, or NULL.
-static vq_status add_entropies(vq_builder *b, const vq_objective *o, vq_op *last,
-                               stops *s, vq_value **sum) {
-  int64_t pictures = b->func->arg[0].type->dim[0], n_patch = patches_of(b->func);
-  for (vq_op *op = b->func->first; op; op = op == last ? NULL : op->next) {
-    if (op->code != VQ_OP_attention) continue;
-    const int64_t *t = op->out->type->dim;
-    bool windows = t[0] != pictures;
-    if (t[0] % pictures || (!windows && t[1] < n_patch) || t[1] < 2) continue;
-    vq_patches p = {.y = op->out, .pictures = pictures,
-                    .heads = VQ_ATTRS(op, attention)->heads,
-                    .skip = windows || !n_patch ? 0 : t[1] - n_patch};
+// The terms that attentions add up to, or NULL.
+typedef struct tapped {
+  vq_value *entropy, *heads;
+  unsigned n;  // attentions
+} tapped;
+
+static bool add(vq_builder *b, vq_value **sum, vq_value *x) {
+  *sum = *sum ? vq_make_2(b, VQ_OP_add, *sum, x) : x;
+  return *sum != NULL;
+}
+
+static vq_status add_terms(vq_builder *b, const vq_objective *o, vq_op *op, int64_t skip,
+                           stops *s, tapped *to) {
+  int64_t pictures = b->func->arg[0].type->dim[0];
+  int64_t heads = VQ_ATTRS(op, attention)->heads;
+  vq_patches p = {.y = op->out, .pictures = pictures, .heads = heads, .skip = skip};
+  vq_attended a = {.q = vq_in(op, 0), .k = vq_in(op, 1), .pictures = pictures,
+                   .heads = heads, .skip = skip};
+  if (o->entropy) {
     vq_value *e = o->kde ? vq_loss_entropy_kde(b, &p, s->v + s->n)
                          : vq_loss_entropy_gauss(b, &p);
     if (o->kde) s->n += 2;
-    *sum = *sum ? vq_make_2(b, VQ_OP_add, *sum, e) : e;
-    if (!*sum) return VQ_ERR;
+    if (!add(b, &to->entropy, e)) return VQ_ERR;
+  }
+  if (o->heads && !add(b, &to->heads, vq_loss_heads(b, &a))) return VQ_ERR;
+  to->n++;
+  return VQ_OK;
+}
+
+// Of all taps among the ops up to `last`.
+static vq_status add_taps(vq_builder *b, const vq_objective *o, vq_op *last, stops *s,
+                          tapped *to) {
+  int64_t pictures = b->func->arg[0].type->dim[0], n_patch = patches_of(b->func);
+  for (vq_op *op = b->func->first; op; op = op == last ? NULL : op->next) {
+    if (op->code != VQ_OP_attention) continue;
+    const int64_t *t = op->out->type->dim, *k = vq_in(op, 1)->type->dim;
+    bool windows = t[0] != pictures;
+    if (t[0] % pictures || (!windows && t[1] < n_patch) || t[1] < 2 || k[1] != t[1])
+      continue;
+    int64_t skip = windows || !n_patch ? 0 : t[1] - n_patch;
+    if (add_terms(b, o, op, skip, s, to)) return VQ_ERR;
   }
   return VQ_OK;
 }
@@ -98,15 +122,19 @@ static vq_status build(vq_func *f, vq_value *logits, const vq_objective *o,
   size_t n_op = 0;
   vq_each_op(f, op) n_op++;
   stops s = {VQ_NEW_N(pc->temp, vq_value *, 2 * n_op), 0};
-  vq_value *entropy = NULL;
-  if (o->entropy && add_entropies(&b, o, last, &s, &entropy)) return VQ_ERR;
+  tapped t = {0};
+  if (add_taps(&b, o, last, &s, &t)) return VQ_ERR;
   vq_value *rough = vq_loss_variation(&b, &f->arg[VQ_OBJ_IMAGE]);
   rough = vq_make_2(&b, VQ_OP_sub, rough, &f->arg[VQ_OBJ_ROUGHNESS]);
   rough = weigh(&b, vq_make_1(&b, VQ_OP_abs, rough), VQ_LOSS_VARIATION);
   vq_value *loss = vq_loss_class(&b, logits, &f->arg[VQ_OBJ_WANTED]);
   loss = vq_make_2(&b, VQ_OP_add, weigh(&b, loss, VQ_LOSS_CLASS), rough);
-  if (entropy)
-    loss = vq_make_2(&b, VQ_OP_sub, loss, weigh(&b, entropy, VQ_LOSS_ENTROPY));
+  if (t.entropy)
+    loss = vq_make_2(&b, VQ_OP_sub, loss, weigh(&b, t.entropy, VQ_LOSS_ENTROPY));
+  if (t.heads) {
+    vq_value *heads = vq_make_2(&b, VQ_OP_mul, t.heads, vq_make_k(&b, 1.0 / t.n));
+    loss = vq_make_2(&b, VQ_OP_add, loss, weigh(&b, heads, VQ_LOSS_HEADS));
+  }
   vq_str name = VQ_LIT("loss");
   if (vq_build_return(&b, 1, &loss, &name)) return VQ_ERR;
   vq_value *image = &f->arg[0];

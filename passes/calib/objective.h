@@ -6,6 +6,7 @@
 
 typedef struct vq_objective {
   bool entropy, kde;  // whether with an entropy; by a kernel density, else the variance
+  bool heads;         // whether with the differences of heads
 } vq_objective;
 
 // Columns of the argument `weight`.
@@ -13,6 +14,7 @@ typedef enum vq_loss_term {
   VQ_LOSS_CLASS,
   VQ_LOSS_VARIATION,
   VQ_LOSS_ENTROPY,
+  VQ_LOSS_HEADS,
   VQ_N_LOSS
 } vq_loss_term;
 
@@ -37,6 +39,7 @@ enum {
 //   loss = weight_0 * cross-entropy(logits, wanted)
 //        + weight_1 * |variation(image) - roughness|
 //        - weight_2 * sum over attentions of their patches' entropy
+//        + weight_3 * mean over attentions of how different their heads are
 //
 // where the model sees image * gain + shift, and builds @main.grad beside it, which
 // returns the loss and image.grad. Each picture has weights of its own, so pictures

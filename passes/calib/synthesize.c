@@ -15,7 +15,7 @@
 //
 // All that is random about a picture comes from a stream of its own, whose seed is
 // made of the run's and the picture's number, and its loss reads no other picture.
-// A batch is filled up by computing pictures that nobody asked for.
+// A batch is filled up by computing its last picture again.
 #include "calib/synthesize.h"
 
 #include "vq/exec.h"
@@ -219,13 +219,20 @@ static bool moves(const run *r) {
   return false;
 }
 
-static vq_status make_batch(run *r, int64_t first, int64_t done, int64_t total) {
+// The first `n` pictures that are wanted, at most a batch.
+static vq_status make_batch(run *r, const vq_wanted *wanted, int64_t n, int64_t done,
+                            int64_t total) {
   const vq_synthesis *s = r->s;
   double fill[2] = {1, 1}, loss = 0;
-  for (int64_t b = 0; b < r->batch; b++) start(r, b, first + b);
+  if (n > r->batch) n = r->batch;
+  for (int64_t b = 0; b < r->batch; b++) start(r, b, wanted[b < n ? b : n - 1].number);
   for (int64_t i = 0; i < s->steps && moves(r); i++) {
     if (s->progress && s->progress(s->user, done + i, total, loss)) return VQ_ERR;
     if (step(r, i, fill, &loss)) return VQ_ERR;
+  }
+  for (int64_t b = 0; b < n; b++) {
+    memcpy(wanted[b].x, r->picture[b].x, (size_t)r->count * sizeof(float));
+    if (s->finished && s->finished(s->user, wanted[b].number, wanted[b].x)) return VQ_ERR;
   }
   return VQ_OK;
 }
@@ -251,12 +258,14 @@ static void make_buffers(run *r, const vq_func *grad) {
   }
 }
 
-vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, int64_t first, int64_t n,
-                        float *out, vq_pass_ctx *pc) {
+vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, const vq_wanted *wanted,
+                        int64_t n, vq_pass_ctx *pc) {
   run r = {.s = s, .pc = pc};
   vq_objective o = {.kde = s->kde};
-  for (unsigned i = 0; i < s->n_style; i++)
+  for (unsigned i = 0; i < s->n_style; i++) {
     o.entropy |= s->style[i].weight[VQ_LOSS_ENTROPY] != 0;
+    o.heads |= s->style[i].weight[VQ_LOSS_HEADS] != 0;
+  }
   if (vq_objective_build(m, &o, pc)) return VQ_ERR;
   make_buffers(&r, vq_module_func(m, VQ_LIT("main.grad")));
   if (r.channels > (int64_t)VQ_COUNT(s->lo))
@@ -266,13 +275,9 @@ vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, int64_t first, int6
   if (pc->exec->ops->prepare(pc->exec, m, VQ_LIT("main.grad"), pc->diag, &r.program))
     return VQ_ERR;
   vq_status status = VQ_OK;
-  int64_t n_batch = (n + r.batch - 1) / r.batch;
-  for (int64_t i = 0; i < n_batch && !status; i++) {
-    status = make_batch(&r, first + i * r.batch, i * s->steps, n_batch * s->steps);
-    for (int64_t b = 0; b < r.batch && i * r.batch + b < n && !status; b++)
-      memcpy(out + (i * r.batch + b) * r.count, r.picture[b].x,
-             (size_t)r.count * sizeof *out);
-  }
+  int64_t total = (n + r.batch - 1) / r.batch * s->steps;
+  for (int64_t i = 0; i < n && !status; i += r.batch)
+    status = make_batch(&r, wanted + i, n - i, i / r.batch * s->steps, total);
   pc->exec->ops->release(r.program);
   return status;
 }

@@ -22,17 +22,25 @@ typedef struct vq_synthesis {
   float lo[4], hi[4];  // smallest and largest value of a pixel, per channel
   // Called before each step of `total`; a failure stops. May be NULL.
   vq_status (*progress)(void *user, int64_t done, int64_t total, double loss);
+  // Called with each picture when it is finished, which it may change; a failure
+  // stops. May be NULL.
+  vq_status (*finished)(void *user, int64_t number, float *x);
   void *user;
 } vq_synthesis;
 
 // What PSAQ-ViT does, for pixels whose range is unknown.
 vq_synthesis vq_synthesis_default(void);
 
-// Makes pictures number first to first + n - 1 into `out`, each as the model takes
-// it without the batch dimension. A picture depends on its number, the seed and the
-// objective: not on how many are made, in which order or batch, or by how many
-// threads. `m`, float and recomposed, becomes the objective of this module.
-VQ_NODISCARD vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, int64_t first,
-                                     int64_t n, float *out, vq_pass_ctx *pc);
+// A picture to make, and where: as the model takes it without the batch dimension.
+typedef struct vq_wanted {
+  int64_t number;
+  float *x;
+} vq_wanted;
+
+// Makes `n` pictures. A picture depends on its number, the seed and the objective: not
+// on which others are made, in which order or batch, or by how many threads. `m`,
+// float and recomposed, becomes the objective of this module.
+VQ_NODISCARD vq_status vq_synthesize(vq_module *m, const vq_synthesis *s,
+                                     const vq_wanted *wanted, int64_t n, vq_pass_ctx *pc);
 
 #endif

@@ -1,29 +1,48 @@
 // synthesize: calibration pictures made out of the float model itself.
 //
-// What the passes behind it calibrate with are these pictures. Their pixels stay
-// within what the stated preprocessing (--preprocess) makes of 8-bit pixels; a model
-// that does not state any gets a range that normalised pictures have.
+// What the passes behind it calibrate with are these pictures. They are rounded to what
+// the stated preprocessing (--preprocess) makes of 8-bit pixels; a model that does not
+// state any gets a range that normalised pictures have. So a picture file holds all there
+// is of one, and where pc->exec has a store, pictures that are in it are not made again.
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "calib/synthesize.h"
 #include "vq/exec.h"
+#include "vq/pixels.h"
 #include "vq/rewrite.h"
 
-#include "pixels.h"
+typedef struct making {
+  vq_pass_ctx *pc;
+  const vq_samples *before;  // whose progress is reported
+  vq_pixel_range range[4];
+  int64_t channels, count;   // of numbers a picture
+} making;
 
 static vq_status report(void *user, int64_t done, int64_t total, double loss) {
-  const vq_samples *s = user;
+  const vq_samples *s = ((const making *)user)->before;
   char what[40];
   snprintf(what, sizeof what, "synthesize, loss %.3f", loss);
   return s->progress(s->user, what, done, total);
+}
+
+static vq_status keep(void *user, int64_t number, float *x) {
+  const making *k = user;
+  const vq_sample_store *store = k->pc->exec->store;
+  int64_t area = k->count / k->channels;
+  for (int64_t i = 0; i < k->count; i++) {
+    const vq_pixel_range *r = &k->range[i / area];
+    x[i] = vq_pixel_value(r, vq_pixel_nearest(r, x[i]));
+  }
+  return store ? store->save(store->user, number, x, k->pc->diag) : VQ_OK;
 }
 
 // The given weights; mixed also has pictures seen in changing colours, smooth ones,
 // whose variation is not that of pictures but held down a little, and dead leaves.
 static void set_styles(const vq_pass_synthesize_opts *o, vq_synthesis *s) {
   vq_style *t = s->style;
-  t[0] = (vq_style){.weight = {o->class_weight, o->variation, o->entropy}, .rough = true};
+  t[0] = (vq_style){.weight = {o->class_weight, o->variation, o->entropy, o->heads},
+                      .rough = true};
   t[1] = t[2] = t[3] = t[0];
   t[1].colors = true;
   t[3].leaves = true;
@@ -32,18 +51,62 @@ static void set_styles(const vq_pass_synthesize_opts *o, vq_synthesis *s) {
   s->n_style = vq_str_is(o->styles, "mixed") ? 4 : 1;
 }
 
-static vq_synthesis settings(const vq_module *m, const vq_pass_ctx *pc, int64_t channels) {
-  const vq_pass_synthesize_opts *o = VQ_OPTS(pc, vq_pass_synthesize);
+static vq_synthesis settings(making *k) {
+  const vq_pass_synthesize_opts *o = VQ_OPTS(k->pc, vq_pass_synthesize);
   vq_synthesis s = vq_synthesis_default();
   set_styles(o, &s);
   s.kde = vq_str_is(o->form, "kde");
   s.seed = (uint64_t)o->seed, s.steps = o->steps, s.rate = o->rate;
-  const vq_samples *given = pc->exec->samples;
-  if (given && given->progress) s.progress = report, s.user = (void *)given;
-  vq_pixel_range range[4];
-  if (channels <= 4 && vq_pixel_ranges(m, channels, range))
-    for (int64_t c = 0; c < channels; c++) s.lo[c] = range[c].lo, s.hi[c] = range[c].hi;
+  if (k->before && k->before->progress) s.progress = report;
+  s.finished = keep, s.user = k;
+  for (int64_t c = 0; c < k->channels; c++)
+    s.lo[c] = k->range[c].lo, s.hi[c] = k->range[c].hi;
   return s;
+}
+
+static vq_status check_options(const vq_pass_synthesize_opts *o, vq_diag *diag) {
+  if (o->count < 1 || o->count > 65536 || o->steps < 1 || o->steps > 100000)
+    return vq_error(diag, VQ_E_option, (vq_loc){0},
+                    "%lld pictures of %lld steps were asked for, expected 1 to 65536 of "
+                    "1 to 100000", (long long)o->count, (long long)o->steps);
+  if (o->first < 0 || o->every < 1 || o->held < 0 || o->held >= o->count)
+    return vq_error(diag, VQ_E_option, (vq_loc){0},
+                    "pictures start at %lld, %lld apart, %lld of %lld held back; expected "
+                    "0 or more, 1 or more, and some left to calibrate with",
+                    (long long)o->first, (long long)o->every, (long long)o->held,
+                    (long long)o->count);
+  return VQ_OK;
+}
+
+// Reads what the store has and lists the others.
+static vq_status load(const making *k, float *data, vq_wanted *missing, int64_t *n) {
+  const vq_pass_synthesize_opts *o = VQ_OPTS(k->pc, vq_pass_synthesize);
+  const vq_sample_store *store = k->pc->exec->store;
+  *n = 0;
+  for (int64_t i = 0; i < o->count; i++) {
+    vq_wanted w = {o->first + i * o->every, data + i * k->count};
+    bool found = false;
+    if (store && k->count &&
+        store->load(store->user, w.number, w.x, &found, k->pc->diag))
+      return VQ_ERR;
+    if (!found) missing[(*n)++] = w;
+  }
+  return VQ_OK;
+}
+
+static vq_status make(const vq_module *m, making *k, float *data, vq_pass_ctx *pc) {
+  const vq_pass_synthesize_opts *o = VQ_OPTS(pc, vq_pass_synthesize);
+  vq_wanted *missing = VQ_NEW_N(pc->temp, vq_wanted, (size_t)o->count);
+  vq_synthesis s = settings(k);
+  int64_t n;
+  if (load(k, data, missing, &n)) return VQ_ERR;
+  vq_stat(pc, "pictures", o->count);
+  vq_stat(pc, "pictures made before", o->count - n);
+  if (n == 0) return VQ_OK;
+  vq_module *copy = vq_module_clone(m);  // says what is wrong with another input
+  vq_status st = vq_synthesize(copy, &s, missing, n, pc);
+  vq_module_destroy(copy);
+  return st;
 }
 
 vq_status vq_pass_synthesize(vq_module *m, vq_pass_ctx *pc) {
@@ -51,24 +114,20 @@ vq_status vq_pass_synthesize(vq_module *m, vq_pass_ctx *pc) {
   const vq_func *f = vq_module_func(m, VQ_LIT("main"));
   if (!f || !pc->exec)
     return vq_error(pc->diag, VQ_E_pass, (vq_loc){0}, "nothing here can run the model");
-  if (o->count < 1 || o->count > 65536 || o->steps < 1 || o->steps > 100000)
-    return vq_error(pc->diag, VQ_E_option, (vq_loc){0},
-                    "%lld pictures of %lld steps were asked for, expected 1 to 65536 of "
-                    "1 to 100000", (long long)o->count, (long long)o->steps);
+  if (check_options(o, pc->diag)) return VQ_ERR;
   const vq_type *x = f->n_arg == 1 ? f->arg[0].type : NULL;
-  bool picture = x && vq_type_is(x, VQ_f32, 4) && x->dim[0] > 0;
-  int64_t count = picture ? vq_type_count(x) / x->dim[0] : 0;
-  vq_synthesis s = settings(m, pc, picture ? x->dim[1] : 0);
-  float *data = calloc((size_t)(o->count * count) + 1, sizeof *data);
-  if (!data) vq_oom((size_t)(o->count * count) * sizeof *data);
-  vq_module *copy = vq_module_clone(m);  // says what is wrong with another input
-  vq_status st = vq_synthesize(copy, &s, o->first, o->count, data, pc);
-  vq_module_destroy(copy);
-  if (st) {
+  making k = {.pc = pc, .before = pc->exec->samples};
+  if (x && vq_type_is(x, VQ_f32, 4) && x->dim[0] > 0 && x->dim[1] <= 4) {
+    k.channels = x->dim[1], k.count = vq_type_count(x) / x->dim[0];
+    vq_pixel_ranges_assumed(m, k.channels, k.range);
+  }
+  float *data = calloc((size_t)(o->count * k.count) + 1, sizeof *data);
+  if (!data) vq_oom((size_t)(o->count * k.count) * sizeof *data);
+  if (make(m, &k, data, pc)) {
     free(data);
     return VQ_ERR;
   }
-  vq_exec_keep_samples(pc->exec, o->count, count, data);
-  vq_stat(pc, "pictures", o->count);
+  vq_exec_keep_samples(pc->exec, o->count, k.count, data);
+  if (o->held) vq_exec_hold_back(pc->exec, o->held, vq_module_clone(m));
   return VQ_OK;
 }

@@ -12,8 +12,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "pixels.h"
 #include "quant/quantizer.h"
+#include "vq/pixels.h"
 
 typedef struct pixels {
   int64_t n_channel;

@@ -1,6 +1,7 @@
 #!/bin/sh
 # An integer model from nothing but the shipped float one: accuracy without a
-# picture; the same bytes by one thread and two, others by another seed.
+# picture; the same bytes by one thread and two, by shards that are merged, and from a
+# profile; others by another seed; other pictures by another objective.
 #
 # usage: synthesize.sh VITQC SOURCE_DIR
 set -eu
@@ -24,11 +25,20 @@ compile two.so $few --threads=2
 compile seed.so $few --seed=2
 cmp one.so two.so
 ! cmp -s one.so seed.so
+for i in 0 1 2; do
+  "$vitqc" "$model/fashion_vit.onnx" -q --preprocess='scale=1/255 mean=.2860 std=.3530' \
+    $few --calib-shard=$i/3 --calib-out=part$i
+done
+"$vitqc" merge-profile part* -o all
+compile merged.so --profile=all
+cmp one.so merged.so
+compile heads.so $few --calib=psaq+mimiq --calib-out=heads
+! cmp -s all/00000.png heads/00000.png
 
 echo "== accuracy"
 compile float.so -O1
-compile w8a8.so --calib-size=24
-compile w4a8.so --calib-size=24 --bits=w4a8
+compile w8a8.so --calib-size=24 --calib-out=made
+compile w4a8.so --profile=made --bits=w4a8
 for name in float w8a8 w4a8; do
   "$vitqc" eval $name.so --images="$model/test1000.npy" --json=$name.json \
     --labels="$model/test1000.labels.npy" --against=float.so

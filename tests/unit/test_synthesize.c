@@ -1,6 +1,8 @@
 // Pictures out of a small model: each depends on its number alone, and the loss falls.
 #include "calib/synthesize.h"
 #include "compiled.h"
+#include "vq/image.h"
+#include "vq/pixels.h"
 
 enum { COUNT = 3 * 16 * 16, STEPS = 20 };
 
@@ -79,7 +81,10 @@ static float *make(const vq_synthesis *s, int batch, int64_t first, int64_t n, b
   vq_pass_ctx pc = {.ctx = ctx, .diag = &diag, .temp = &scratch, .exec = e};
   vq_module *m = small_vit(batch);
   float *out = calloc((size_t)(n * COUNT), sizeof *out);
-  OK(vq_synthesize(m, s, first, n, out, &pc));
+  vq_wanted wanted[4];
+  ck_assert_int_le(n, 4);
+  for (int64_t i = 0; i < n; i++) wanted[i] = (vq_wanted){first + i, out + i * COUNT};
+  OK(vq_synthesize(m, s, wanted, n, &pc));
   vq_module_destroy(m);
   e->ops->destroy(e);
   vq_arena_release(&scratch);
@@ -107,10 +112,11 @@ END_TEST
 START_TEST(pictures_are_independent_compiled) { expect_independent(true); }
 END_TEST
 
-// Both forms of the entropy; pixels stay in their range.
+// Both forms of the entropy, and heads; pixels stay in their range.
 START_TEST(loss_falls) {
-  for (int kde = 0; kde < 2; kde++) {
-    vq_synthesis s = settings(kde);
+  for (int kind = 0; kind < 3; kind++) {
+    vq_synthesis s = settings(kind == 1);
+    if (kind == 2) s.style[0].weight[VQ_LOSS_ENTROPY] = 0, s.style[0].weight[VQ_LOSS_HEADS] = 1;
     s.style[0].weight[VQ_LOSS_VARIATION] = 1;
     for (unsigned c = 0; c < 3; c++) s.lo[c] = -1.0f, s.hi[c] = 1.5f;
     float *x = make(&s, 2, 0, 2, true);
@@ -194,6 +200,139 @@ START_TEST(pass_keeps_pictures) {
 }
 END_TEST
 
+// ---- pictures that outlive a run ---------------------------------------------------
+
+typedef struct album {
+  bool there[8];
+  float x[8][COUNT];
+  int n_load, n_save;
+} album;
+
+static vq_status album_load(void *user, int64_t i, float *out, bool *found, vq_diag *dg) {
+  album *a = user;
+  (void)dg;
+  a->n_load++;
+  *found = a->there[i];
+  if (*found) memcpy(out, a->x[i], sizeof a->x[i]);
+  return VQ_OK;
+}
+
+static vq_status album_save(void *user, int64_t i, const float *x, vq_diag *dg) {
+  album *a = user;
+  (void)dg;
+  ck_assert(!a->there[i]);
+  a->there[i] = true;
+  memcpy(a->x[i], x, sizeof a->x[i]);
+  a->n_save++;
+  return VQ_OK;
+}
+
+// Runs passes with an album; the executor has the samples then.
+static vq_exec *run_album(album *a, const char *text) {
+  vq_sample_store store = {album_load, album_save, a};
+  vq_exec *e = vq_exec_interpreter();
+  vq_module *m = small_vit(2);
+  vq_pipeline *p;
+  e->store = &store;
+  OK(vq_pipeline_parse(ctx, vq_str_of(text), &diag, &p));
+  OK(vq_pipeline_run(p, m, &diag, NULL, e, NULL));
+  vq_pipeline_destroy(p);
+  vq_module_destroy(m);
+  return e;
+}
+
+// Every second picture, then all of them: those that are there are not made again, and
+// together they are those of one run. Each consists of pixels.
+START_TEST(finished_pictures_are_kept) {
+  album part = {0}, whole = {0};
+  vq_exec *e = run_album(&part, "synthesize{count=2 first=1 every=2 steps=2}");
+  ck_assert_int_eq(part.n_save, 2);
+  ck_assert(part.there[1] && part.there[3]);
+  e->ops->destroy(e);
+  e = run_album(&part, "synthesize{count=5 steps=2}");
+  ck_assert_int_eq(part.n_save, 5);
+  e->ops->destroy(e);
+  e = run_album(&whole, "synthesize{count=5 steps=2}");
+  ck_assert_mem_eq(part.x, whole.x, sizeof part.x);
+  float x[COUNT];
+  vq_pixel_range range[3];
+  vq_module *m = small_vit(1);
+  vq_pixel_ranges_assumed(m, 3, range);
+  for (int i = 0; i < 5; i++) {
+    OK(e->samples->load(e->samples->user, i, x, &diag));
+    ck_assert_mem_eq(x, whole.x[i], sizeof x);
+    for (int k = 0; k < COUNT; k++) {
+      const vq_pixel_range *r = &range[k / (COUNT / 3)];
+      ck_assert(x[k] == vq_pixel_value(r, vq_pixel_nearest(r, x[k])));
+    }
+  }
+  vq_module_destroy(m);
+  e->ops->destroy(e);
+}
+END_TEST
+
+// A pixel becomes what it becomes in a picture of a folder, and back.
+START_TEST(pixels_are_those_of_pictures) {
+  vq_module *m = small_vit(1);
+  vq_pixel_range r[3];
+  vq_meta_set(m, "preprocess.scale", VQ_LIT("0.003921569"));
+  vq_meta_set(m, "preprocess.mean", VQ_LIT("0.485,0.456,0.406"));
+  vq_meta_set(m, "preprocess.std", VQ_LIT("0.229,0.224,0.225"));
+  ck_assert(vq_pixel_ranges(m, 3, r));
+  vq_image im = vq_image_alloc(16, 16, 3);
+  for (int i = 0; i < COUNT; i++) im.px[i] = (uint8_t)(i / 3);
+  vq_preproc pp = {.scale = 0.003921569f, .mean = {0.485f, 0.456f, 0.406f},
+                   .std = {0.229f, 0.224f, 0.225f}};
+  float x[COUNT];
+  OK(vq_image_tensor(&im, &pp, 3, 16, 16, (vq_loc){0}, &diag, x));
+  for (int k = 0; k < COUNT; k++) {
+    const vq_pixel_range *c = &r[k / 256];
+    ck_assert(vq_pixel_value(c, (uint8_t)(k % 256)) == x[k]);
+    ck_assert_int_eq(vq_pixel_nearest(c, x[k]), k % 256);
+  }
+  vq_image_release(&im);
+  vq_module_destroy(m);
+}
+END_TEST
+
+// ---- pictures held back --------------------------------------------------------------
+
+#define QUANTIZE "insert-quantizers{bits=%s},observe,round-weights,score-quant"
+
+static vq_score score_of(const char *bits, double block[1]) {
+  album a = {0};
+  vq_strbuf text = {0};
+  vq_strbuf_puts(&text, "synthesize{count=8 held=3 steps=2 class=0},");
+  if (bits)
+    vq_strbuf_printf(&text, QUANTIZE, bits);
+  else
+    vq_strbuf_puts(&text, "score-quant");
+  vq_exec *e = run_album(&a, vq_strbuf_z(&text));
+  vq_strbuf_release(&text);
+  ck_assert_int_eq(e->samples->n, 5);
+  vq_score s = e->held->score;
+  ck_assert_int_eq(s.n, 3);
+  ck_assert_uint_eq(s.n_block, 1);
+  *block = s.block[0];
+  s.block = NULL;
+  e->ops->destroy(e);
+  return s;
+}
+
+START_TEST(held_pictures_score) {
+  double same, fine, coarse;
+  vq_score s = score_of(NULL, &same);
+  ck_assert_int_eq(s.agree, 3);
+  ck_assert_double_eq_tol(s.cosine, 1, 1e-12);
+  ck_assert_double_eq(same, 150);
+  s = score_of("w8a8", &fine);
+  ck_assert_msg(s.cosine > 0.95 && s.cosine < 1, "cosine %g, %g dB", s.cosine, fine);
+  ck_assert_msg(fine > 12 && fine < 80, "%g dB", fine);
+  s = score_of("w4a4", &coarse);
+  ck_assert_msg(coarse < fine - 3, "%g dB after %g", coarse, fine);
+}
+END_TEST
+
 static void refuse(const char *text, const char *message) {
   vq_exec *e = vq_exec_interpreter();
   vq_module *m = small_vit(1);
@@ -211,6 +350,8 @@ static void refuse(const char *text, const char *message) {
 START_TEST(wrong_numbers_are_refused) {
   refuse("synthesize{count=0}", "0 pictures of 250 steps");
   refuse("synthesize{steps=-1}", "64 pictures of -1 steps");
+  refuse("synthesize{count=3 held=3}", "3 of 3 held back");
+  refuse("synthesize{every=0}", "0 apart");
 }
 END_TEST
 
@@ -221,7 +362,7 @@ START_TEST(other_models_are_refused) {
   vq_synthesis s = settings(false);
   vq_module *m = parse("vq 1\nmodule \"t\"\nfunc @main(%x: tensor<2x3, f32>) ->"
                        " (y: tensor<2x3, f32>) {\n  return %x\n}\n");
-  ck_assert_int_eq(vq_synthesize(m, &s, 0, 1, NULL, &pc), VQ_ERR);
+  ck_assert_int_eq(vq_synthesize(m, &s, &(vq_wanted){0, NULL}, 1, &pc), VQ_ERR);
   ck_assert_ptr_nonnull(strstr(vq_strbuf_z(&messages), "not one picture of f32"));
   vq_module_destroy(m);
   e->ops->destroy(e);
@@ -237,6 +378,9 @@ int main(void) {
   tcase_add_test(t, leaves_are_flat);
   tcase_add_test(t, other_seeds_give_others);
   tcase_add_test(t, pass_keeps_pictures);
+  tcase_add_test(t, finished_pictures_are_kept);
+  tcase_add_test(t, pixels_are_those_of_pictures);
+  tcase_add_test(t, held_pictures_score);
   tcase_add_test(t, wrong_numbers_are_refused);
   tcase_add_test(t, other_models_are_refused);
   return run_tests(t, "synthesis");

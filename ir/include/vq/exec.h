@@ -36,10 +36,21 @@ typedef struct vq_samples {
   void *user;
 } vq_samples;
 
+// Where samples that a pass makes outlive it, by number.
+typedef struct vq_sample_store {
+  // Reads a sample that is there; *found says whether.
+  vq_status (*load)(void *user, int64_t number, float *out, bool *found, vq_diag *diag);
+  // Called as soon as a sample is finished.
+  vq_status (*save)(void *user, int64_t number, const float *x, vq_diag *diag);
+  void *user;
+} vq_sample_store;
+
 struct vq_exec {
   const vq_exec_ops *ops;
   unsigned n_thread;          // to run with; 0 is 1
   const vq_samples *samples;  // what passes calibrate with; NULL: nothing
+  const vq_sample_store *store;  // NULL: made samples live as long as this
+  struct vq_held_back *held;     // what a pass leaves for vq_score; NULL: nothing
   struct vq_made_samples *made;  // what a pass made; NULL: nothing
 };
 
@@ -48,6 +59,24 @@ struct vq_exec {
 // before goes on being reported.
 void vq_exec_keep_samples(vq_exec *e, int64_t n, int64_t count, float *data);
 void vq_exec_drop_samples(vq_exec *e);  // for e->ops->destroy
+
+// The last `n` samples that were kept are not to be calibrated with: on these the
+// quantized model is compared with `model`, which belongs to `e` then.
+void vq_exec_hold_back(vq_exec *e, int64_t n, vq_module *model);
+
+// How near a quantized model is to the float one on samples held back.
+typedef struct vq_score {
+  int64_t n, agree;  // samples; of these, with the same largest logit
+  double cosine;     // of logits, mean
+  unsigned n_block;
+  double *block;     // signal to noise of the residual stream behind each, in dB
+} vq_score;
+
+typedef struct vq_held_back {
+  int64_t n;
+  vq_module *model;
+  vq_score score;  // n = 0: not compared
+} vq_held_back;
 
 // Backed by vq_eval_func. Free with e->ops->destroy(e).
 vq_exec *vq_exec_interpreter(void);

@@ -60,6 +60,8 @@ void vq_print_attr(vq_strbuf *out, vq_attr_kind kind, const void *field);
 // The checksum of a constant's data that a dump states, also when the data are
 // missing: 64 hex digits and a NUL.
 void vq_const_digest(vq_const *c, char hex[65]);
+// The same of any bytes.
+void vq_digest(const void *p, size_t n, char hex[65]);
 
 // Parses `text` (which must stay alive as long as `m`'s locations are
 // rendered). Side files are looked up relative to `path`'s directory, mapped

@@ -1,6 +1,6 @@
-// What a module states about its pictures, for passes.
-#ifndef VQ_PASSES_PIXELS_H
-#define VQ_PASSES_PIXELS_H
+// What a module states about its pictures.
+#ifndef VQ_PIXELS_H
+#define VQ_PIXELS_H
 
 #include "vq/ir.h"
 
@@ -13,5 +13,11 @@ typedef struct vq_pixel_range {
 // Of each of 1 to 4 channels; false when the module does not say (--preprocess), or
 // says what is no number.
 bool vq_pixel_ranges(const vq_module *m, int64_t n_channel, vq_pixel_range *out);
+// The same; a module that does not say has what normalised pictures have, -2.5 to 2.5.
+void vq_pixel_ranges_assumed(const vq_module *m, int64_t n_channel, vq_pixel_range *out);
+
+// What pixel `p` becomes, and the pixel that becomes what is nearest to `x`.
+float vq_pixel_value(const vq_pixel_range *r, uint8_t p);
+uint8_t vq_pixel_nearest(const vq_pixel_range *r, float x);
 
 #endif
