@@ -186,13 +186,14 @@ static void round_weight(const compensator *s, const input *in, const workspace 
                          vq_op *wq) {
   vq_value *x = vq_in(wq, VQ_FQ_X);
   int64_t rows = x->type->dim[0];
+  double lo = (double)VQ_ATTRS(wq, fake_quant)->lo;
   double hi = (double)VQ_ATTRS(wq, fake_quant)->hi;
   const float *w = vq_const_bytes(vq_const_of(x));
   float *scale = allocate(rows, sizeof *scale);
   float *to = allocate(rows * in->n, sizeof *to);
   for (int64_t o = 0; o < rows; o++)
-    scale[o] = vq_quant_row_scale(w + o * in->n, in->n, hi);
-  vq_gram_round(ws->l, in->n, ws->order, w, rows, scale, hi, ws->d, to);
+    scale[o] = vq_quant_row_scale(w + o * in->n, in->n, lo, hi);
+  vq_gram_round(ws->l, in->n, ws->order, w, rows, scale, lo, hi, ws->d, to);
   vq_set_operand(wq, VQ_FQ_X,
                  vq_quant_const(wq->func->module, x->name, "rounded", VQ_f32,
                                 x->type->rank, x->type->dim, to));

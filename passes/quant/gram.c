@@ -127,7 +127,7 @@ void vq_gram_factor(const double *h, int64_t n, const int64_t *order,
 // ---- round ------------------------------------------------------------------------
 
 void vq_gram_round(const double *l, int64_t n, const int64_t *order,
-                   const float *w, int64_t n_row, const float *scale, double hi,
+                   const float *w, int64_t n_row, const float *scale, double lo, double hi,
                    double *d, float *to) {
   for (int64_t o = 0; o < n_row; o += VQ_GRAM_ROWS) {
     int64_t width = n_row - o < VQ_GRAM_ROWS ? n_row - o : VQ_GRAM_ROWS;
@@ -138,7 +138,7 @@ void vq_gram_round(const double *l, int64_t n, const int64_t *order,
         int64_t here = (o + i) * n + order[k];
         double s = (double)scale[o + i];
         double q = nearbyint(((double)w[here] + at[i] / pivot) / s);
-        q = q > hi ? hi : q < -hi ? -hi : q;
+        q = q > hi ? hi : q < lo ? lo : q;
         to[here] = (float)(q * s);
         d[k * VQ_GRAM_ROWS + i] = (double)to[here] - (double)w[here];
       }

@@ -20,12 +20,12 @@ void vq_gram_order(const double *h, int64_t n, int64_t *order);
 void vq_gram_factor(const double *h, int64_t n, const int64_t *order,
                     double damping, double *l);
 
-// Rounds the `n_row` rows of n weights in `w` to multiples of their scales, at
-// most `hi` times it, so that (to - w) h (to - w)^T is small (gram.c). `l` and
+// Rounds the `n_row` rows of n weights in `w` to multiples of their scales, `lo` to
+// `hi` times it, so that (to - w) h (to - w)^T is small (gram.c). `l` and
 // `order` are those of vq_gram_factor, `d` is room for n * VQ_GRAM_ROWS numbers.
 enum { VQ_GRAM_ROWS = 64 };
 void vq_gram_round(const double *l, int64_t n, const int64_t *order,
-                   const float *w, int64_t n_row, const float *scale, double hi,
+                   const float *w, int64_t n_row, const float *scale, double lo, double hi,
                    double *d, float *to);
 
 #endif

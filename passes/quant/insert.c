@@ -104,8 +104,9 @@ static vq_status quantize_operand(inserter *s, vq_op *op, unsigned i,
 
 static vq_status quantize_weight(inserter *s, vq_op *op, int bits) {
   if (!vq_const_of(vq_in(op, 1)) || bits == VQ_BITS_FLOAT) return VQ_OK;
-  int64_t hi = (1 << (bits - 1)) - 1;
-  return quantize_operand(s, op, 1, "weight", -hi, hi, 0);
+  // With few codes the one more that there is below zero counts.
+  int64_t hi = (1 << (bits - 1)) - 1, lo = bits < 8 ? -hi - 1 : -hi;
+  return quantize_operand(s, op, 1, "weight", lo, hi, 0);
 }
 
 static vq_status quantize_linear(inserter *s, vq_op *op) {

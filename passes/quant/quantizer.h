@@ -44,8 +44,8 @@ bool vq_quant_known(const vq_op *fq);
 // dimension, or, for n = 1, scalars.
 void vq_quant_set(vq_op *fq, int64_t n, const float *scale, const float *zero);
 
-// The scale of a row of `n` weights whose codes are -hi..hi (round-weights).
-float vq_quant_row_scale(const float *w, int64_t n, double hi);
+// The scale of a row of `n` weights whose codes are lo..hi (round-weights).
+float vq_quant_row_scale(const float *w, int64_t n, double lo, double hi);
 // Gives the quantizer of a weight one scale per row.
 void vq_quant_set_rows(vq_op *fq, const float *scale);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "quant/gram.h"
+#include "quant/quantizer.h"
 
 // Numbers that look random and are the same everywhere.
 static uint32_t next(uint32_t *state) {
@@ -32,14 +33,14 @@ START_TEST(test_two_by_two) {
   vq_gram_factor(h, 2, order, 0, l);
   ck_assert(l[0] == 1 && l[2] == 1 && l[3] == 2);
   // 0.4 becomes 0; the other column's share of that error is 0.2.
-  vq_gram_round(l, 2, order, w, 2, scale, 7, d, to);
+  vq_gram_round(l, 2, order, w, 2, scale, -7, 7, d, to);
   ck_assert(to[0] == 0 && to[1] == 1);   // 0.4 + 0.2
   ck_assert(to[2] == 0 && to[3] == 0);   // -0.4 + 0.2
   ck_assert_double_eq_tol(cost(h, 2, w, to), 0.8, 1e-6);  // nearest: 1.6
   vq_gram_order(h, 2, order);
   ck_assert(order[0] == 1 && order[1] == 0);
   vq_gram_factor(h, 2, order, 0, l);
-  vq_gram_round(l, 2, order, w, 1, scale, 7, d, to);
+  vq_gram_round(l, 2, order, w, 1, scale, -7, 7, d, to);
   ck_assert(to[0] == 1 && to[1] == 0);
   ck_assert_double_eq_tol(cost(h, 2, w, to), 0.4, 1e-6);
 }
@@ -92,7 +93,7 @@ static void drop(problem *p) {
 
 static void solve(problem *p, double damping) {
   vq_gram_factor(p->h, p->n, p->order, damping, p->l);
-  vq_gram_round(p->l, p->n, p->order, p->w, p->n_row, p->scale, 7, p->d, p->to);
+  vq_gram_round(p->l, p->n, p->order, p->w, p->n_row, p->scale, -7, 7, p->d, p->to);
 }
 
 static void is_on_grid(const problem *p) {
@@ -185,6 +186,38 @@ START_TEST(test_no_input_is_nearest) {
 }
 END_TEST
 
+static double row_error(const float *w, int n, double scale) {
+  double sum = 0;
+  for (int i = 0; i < n; i++) {
+    double q = fmin(fmax(nearbyint((double)w[i] / scale), -4), 3);
+    sum += pow(q * scale - (double)w[i], 2);
+  }
+  return sum;
+}
+
+// Codes of few bits have one more below zero than above: a row whose farthest value is
+// positive is counted backwards.
+START_TEST(test_row_scale) {
+  const float down[] = {-4, 1, 2, 3, 0, -1}, up[] = {4, -1, -2, -3, 0, 1};
+  ck_assert(vq_quant_row_scale(down, 6, -4, 3) == 1);
+  ck_assert(vq_quant_row_scale(up, 6, -4, 3) == -1);
+  ck_assert(vq_quant_row_scale(up, 6, -4, 4) == 1);
+  const float none[] = {0, 0, 0};
+  ck_assert(vq_quant_row_scale(none, 3, -4, 3) > 0);
+  // One far value of many: clipping it costs less than coarse codes for the others.
+  float tail[200];
+  for (int i = 0; i < 200; i++) tail[i] = (float)(i % 7 - 3) / 3;
+  tail[0] = 6;
+  double s = (double)vq_quant_row_scale(tail, 200, -4, 3), best = INFINITY;
+  for (int k = 1; k <= 1000; k++) {
+    best = fmin(best, row_error(tail, 200, 0.002 * k));
+    best = fmin(best, row_error(tail, 200, -0.002 * k));
+  }
+  ck_assert_double_lt(row_error(tail, 200, s), 1.05 * best);
+  ck_assert_double_lt(fabs(s), 1.4);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("gram");
   TCase *t = tcase_create("gram");
@@ -195,6 +228,7 @@ int main(void) {
   tcase_add_loop_test(t, test_costs_less_than_nearest, 0, 3);
   tcase_add_loop_test(t, test_singular, 0, 3);
   tcase_add_test(t, test_no_input_is_nearest);
+  tcase_add_test(t, test_row_scale);
   suite_add_tcase(s, t);
   SRunner *r = srunner_create(s);
   srunner_run_all(r, CK_ENV);
