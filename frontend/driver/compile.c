@@ -10,9 +10,11 @@
 #include "bisect.h"
 #include "calib.h"
 #include "load.h"
+#include "mixed.h"
 #include "pipelines.h"
 #include "quantize.h"
 #include "recipe.h"
+#include "report.h"
 #include "reproducer.h"
 #include "temporary.h"
 #include "vq/backend.h"
@@ -36,6 +38,7 @@ typedef struct compilation {
   vq_score score;  // n = 0: there is none
   double start, loaded, lowered, emitted;
   bool found;  // --bisect: a pass to blame
+  report looked;
 } compilation;
 
 // ---- pipeline -------------------------------------------------------------------
@@ -71,7 +74,7 @@ static vq_status find_pass(driver *d, const vq_pipeline *p, const char *option,
                   option, name);
 }
 
-static vq_status make_pipeline(driver *d, vq_pipeline **out) {
+vq_status make_pipeline(driver *d, vq_pipeline **out) {
   *out = NULL;
   if (choose_pipeline(d, out)) return VQ_ERR;
   unsigned first = 0, last = vq_pipeline_length(*out), at = 0;
@@ -139,6 +142,13 @@ static void take_score(compilation *c, const vq_score *score) {
     memcpy(c->score.block, score->block, score->n_block * sizeof *score->block);
 }
 
+// --mixed: other widths, which make another pipeline.
+static vq_status choose_widths(compilation *c, vq_exec *exec) {
+  if (mixed_choose(c->d, c->model.m, exec)) return VQ_ERR;
+  vq_pipeline_destroy(c->pipeline);
+  return make_pipeline(c->d, &c->pipeline);
+}
+
 static vq_status run_pipeline(compilation *c) {
   driver *d = c->d;
   const options *o = &d->opt;
@@ -152,6 +162,8 @@ static vq_status run_pipeline(compilation *c) {
       .print_after = vq_str_of(opt_text(o, OPT_print_after)),
       .print_locs = opt_given(o, OPT_print_locs),
       .print = print_dump,
+      .before = report_wanted(o) ? report_watch : NULL,
+      .user = &c->looked,
       .print_to = opt_text(o, OPT_print_to),
       .reproducer = reproducer_path(d, c->output),
       .reproducer_options = reproducer_options(d),
@@ -161,9 +173,12 @@ static vq_status run_pipeline(compilation *c) {
   if (!s) {
     vq_exec *exec = vq_exec_jit(lower_for_jit, d);
     calibration_give(&calib, exec);
-    s = run_passes(c, &ins, exec);
+    bool emits = !opt_given(o, OPT_bisect) && !opt_given(o, OPT_calib_shard);
+    if (opt_given(o, OPT_mixed) && emits) s = choose_widths(c, exec);
+    if (!s) s = run_passes(c, &ins, exec);
     if (!s && !opt_given(o, OPT_bisect)) s = calibration_write(&calib, exec);
     if (!s && exec->held) take_score(c, &exec->held->score);
+    if (!s && report_wanted(o) && emits) s = report_measure(d, &c->looked, exec);
     exec->ops->destroy(exec);
   }
   if (calibration_close(&calib)) s = VQ_ERR;
@@ -406,21 +421,22 @@ static bool same_file(const char *a, const char *b) {
 }
 
 static vq_status check_outputs(compilation *c) {
+  static const struct {
+    opt_id id;
+    const char *what;
+  } more[] = {{OPT_emit_header, "header"}, {OPT_emit_recipe, "recipe"},
+              {OPT_suggest, "suggestion"}};
   driver *d = c->d;
-  const char *header = opt_text(&d->opt, OPT_emit_header);
   const char *clash = same_file(c->input, c->output) ? c->output : NULL;
-  if (header && same_file(c->input, header)) clash = header;
-  if (clash)
-    return vq_error(&d->diag, VQ_E_io, at_path(d, clash),
-                    "the output is the input");
-  if (header && strcmp(header, c->output) == 0)
-    return vq_error(&d->diag, VQ_E_io, at_path(d, header),
-                    "the header and the model have the same name");
-  const char *recipe = opt_text(&d->opt, OPT_emit_recipe);
-  if (recipe && (same_file(c->input, recipe) || strcmp(recipe, c->output) == 0))
-    return vq_error(&d->diag, VQ_E_io, at_path(d, recipe),
-                    "the recipe and the model have the same name");
-  return VQ_OK;
+  for (size_t i = 0; i < VQ_COUNT(more); i++) {
+    const char *path = opt_text(&d->opt, more[i].id);
+    if (path && strcmp(path, c->output) == 0)
+      return vq_error(&d->diag, VQ_E_io, at_path(d, path),
+                      "the %s and the model have the same name", more[i].what);
+    if (path && same_file(c->input, path)) clash = path;
+  }
+  if (!clash) return VQ_OK;
+  return vq_error(&d->diag, VQ_E_io, at_path(d, clash), "the output is the input");
 }
 
 static vq_status compile(compilation *c) {
@@ -439,8 +455,11 @@ static vq_status compile(compilation *c) {
   reproducer_disarm();
   if (s) return s;
   c->emitted = now_seconds();
+  c->looked.score = c->score;
+  if (report_wanted(&c->d->opt) && report_write(c->d, &c->looked, c->model.m, &c->report))
+    return VQ_ERR;
   const char *recipe = opt_text(&c->d->opt, OPT_emit_recipe);
-  return recipe ? recipe_write(c->d, recipe) : VQ_OK;
+  return recipe ? recipe_write(c->d, recipe, NULL) : VQ_OK;
 }
 
 static int print_pipeline(driver *d) {
@@ -467,6 +486,8 @@ static int check_command_line(driver *d) {
   if (opt_given(o, OPT_test)) return usage_error(d, "--test needs --bisect");
   if (opt_given(o, OPT_calib_shard)) return EXIT_GOOD;
   if (!opt_given(o, OPT_output)) return usage_error(d, "no output: give -o FILE");
+  const char *unknown = report_unknown(o);
+  if (unknown) return usage_error(d, "--report is '%s', expected FILE.html or FILE.json", unknown);
   if (opt_given(o, OPT_observer) && weights_only(d))
     return usage_error(d, "--observer needs activations of codes, not --calib=none");
   if (strcmp(opt_text(o, OPT_output), "-") == 0 && strcmp(kind, "ir") && strcmp(kind, "dot"))
@@ -490,6 +511,7 @@ int do_compile(driver *d) {
   if (!s && emits && opt_given(o, OPT_stats)) print_stats(&c);
   if (!s && emits) print_summary(&c);
   vq_pass_report_release(&c.report);
+  report_release(&c.looked);
   loaded_release(&c.model);
   if (c.pipeline) vq_pipeline_destroy(c.pipeline);
   return exit_code(s);

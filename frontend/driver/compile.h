@@ -4,6 +4,10 @@
 
 #include "driver.h"
 #include "vq/ir.h"
+#include "vq/pass.h"
+
+// The pipeline that the options say. Free *out, if it is one, whatever the outcome.
+VQ_NODISCARD vq_status make_pipeline(driver *d, vq_pipeline **out);
 
 // Runs -O1 on a module that is to be executed in process, or the part of it that
 // derivatives need; a vq_lower_fn whose `user` is the driver.

@@ -64,6 +64,14 @@ void json_number(json *j, const char *key, double v) {
     vq_strbuf_puts(&j->text, "null");
 }
 
+void json_counts(json *j, const char *key, const int64_t *v, unsigned n) {
+  begin_member(j, key);
+  vq_strbuf_putc(&j->text, '[');
+  for (unsigned i = 0; i < n; i++)
+    vq_strbuf_printf(&j->text, "%s%" PRId64, i ? ", " : "", v[i]);
+  vq_strbuf_putc(&j->text, ']');
+}
+
 void json_text(json *j, const char *key, const char *v) {
   begin_member(j, key);
   add_string(&j->text, v);

@@ -19,6 +19,7 @@ void json_begin_list(json *j, const char *key);  // of objects
 void json_end_list(json *j);
 void json_int(json *j, const char *key, int64_t v);
 void json_number(json *j, const char *key, double v);  // not finite: null
+void json_counts(json *j, const char *key, const int64_t *v, unsigned n);  // a list
 void json_text(json *j, const char *key, const char *v);
 
 // Writes the object to `path` and frees it.

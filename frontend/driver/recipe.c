@@ -197,8 +197,11 @@ static void take_preprocess(applier *a, const recipe_item *it) {
 
 static vq_status take_calibration(applier *a, const recipe_item *it) {
   const char *from = it->value[AT_from];
-  if (it->value[AT_steps] && from && strcmp(from, "psaq") != 0)
-    return wrong(a, it->at[AT_steps], "only pictures out of the model, psaq, are made in steps");
+  bool made = !from || strcmp(from, "psaq") == 0 || strcmp(from, "mimiq") == 0 ||
+              strcmp(from, "psaq+mimiq") == 0;
+  if (it->value[AT_steps] && !made)
+    return wrong(a, it->at[AT_steps], "only pictures out of the model are made in steps");
+  if (opt_given(&a->d->opt, OPT_profile)) return VQ_OK;  // which says all of it
   static const struct {
     opt_id id;
     recipe_attr attr;

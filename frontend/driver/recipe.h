@@ -11,7 +11,14 @@ VQ_NODISCARD vq_status recipe_apply(driver *d);
 // what comes from elsewhere.
 vq_loc recipe_place(const driver *d, vq_loc loc);
 
+// Remarks on the rules about widths, from rule `first` on.
+typedef struct recipe_remarks {
+  unsigned first, n;
+  const char *const *why;
+} recipe_remarks;
+
 // Writes the recipe that says what the options say.
-VQ_NODISCARD vq_status recipe_write(driver *d, const char *path);
+VQ_NODISCARD vq_status recipe_write(driver *d, const char *path,
+                                    const recipe_remarks *or_null);
 
 #endif

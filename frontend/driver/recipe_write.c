@@ -9,6 +9,7 @@
 
 typedef struct writer {
   driver *d;
+  const char *path;
   xmlTextWriterPtr w;
   bool open;  // an element
   vq_status s;
@@ -29,7 +30,7 @@ static void element(writer *w, recipe_element e) {
 static void attr(writer *w, recipe_attr a, vq_str value) {
   const char *z = vq_arena_str(&w->d->arena, value).p;
   if (recipe_value_wrong(a, z))
-    w->s = vq_error(&w->d->diag, VQ_E_option, at_path(w->d, opt_text(&w->d->opt, OPT_emit_recipe)),
+    w->s = vq_error(&w->d->diag, VQ_E_option, at_path(w->d, w->path),
                     "a recipe's %s cannot be '%s', expected %s", recipe_attr_name(a), z,
                     recipe_value_wrong(a, z));
   else
@@ -102,6 +103,7 @@ static void preprocess(writer *w) {
 
 static void calibration(writer *w) {
   const options *o = &w->d->opt;
+  if (opt_given(o, OPT_profile)) return;  // a folder of pictures is no part of a recipe
   element(w, IN_calibration);
   attr_z(w, AT_from, opt_text(o, OPT_calib));
   attr_z(w, AT_size, o->value[OPT_calib_size]);
@@ -109,7 +111,7 @@ static void calibration(writer *w) {
   attr_z(w, AT_seed, o->value[OPT_seed]);
 }
 
-static vq_status rules(writer *w) {
+static vq_status rules(writer *w, const recipe_remarks *remarks) {
   const options *o = &w->d->opt;
   vq_arena *arena = &w->d->arena;
   vq_diag *diag = &w->d->diag;
@@ -127,13 +129,13 @@ static vq_status rules(writer *w) {
   for (unsigned i = 0; i < bits.rules.n; i++) {
     const vq_rule *r = &bits.rules.rule[i];
     bool weightless = r->has_role && !vq_role_has_weights(r->role);
+    bool none = bits.of[i].w == VQ_BITS_FLOAT && bits.of[i].a == VQ_BITS_FLOAT;
     selector(w, r);
-    if (bits.of[i].w == VQ_BITS_FLOAT && bits.of[i].a == VQ_BITS_FLOAT) {
-      attr_z(w, AT_all_float, "true");
-      continue;
-    }
-    if (!weightless) width(w, AT_weights, bits.of[i].w);
-    width(w, AT_acts, bits.of[i].a);
+    if (none) attr_z(w, AT_all_float, "true");
+    if (!none && !weightless) width(w, AT_weights, bits.of[i].w);
+    if (!none) width(w, AT_acts, bits.of[i].a);
+    if (remarks && i >= remarks->first && i - remarks->first < remarks->n)
+      attr_z(w, AT_why, remarks->why[i - remarks->first]);
   }
   for (unsigned i = 0; i < observer.n; i++) {
     selector(w, &observer.rule[i]);
@@ -146,9 +148,9 @@ static vq_status rules(writer *w) {
   return VQ_OK;
 }
 
-vq_status recipe_write(driver *d, const char *path) {
+vq_status recipe_write(driver *d, const char *path, const recipe_remarks *or_null) {
   xmlBufferPtr buffer = xmlBufferCreate();
-  writer w = {.d = d, .w = xmlNewTextWriterMemory(buffer, 0)};
+  writer w = {.d = d, .path = path, .w = xmlNewTextWriterMemory(buffer, 0)};
   if (!buffer || !w.w) VQ_BUG("libxml2 has no memory");
   xmlTextWriterSetIndent(w.w, 1);
   xmlTextWriterStartDocument(w.w, NULL, "UTF-8", NULL);
@@ -159,7 +161,7 @@ vq_status recipe_write(driver *d, const char *path) {
   inputs(&w);
   preprocess(&w);
   calibration(&w);
-  if (rules(&w)) w.s = VQ_ERR;
+  if (rules(&w, or_null)) w.s = VQ_ERR;
   close_element(&w);
   xmlTextWriterEndDocument(w.w);
   xmlFreeTextWriter(w.w);

@@ -306,7 +306,7 @@ START_TEST(test_schema_agrees) {
   xmlSetGenericErrorFunc(NULL, quiet);
   ck_assert(schema_accepts(schema, full));
   ck_assert(schema_accepts(schema, R END));
-  ck_assert(schema_accepts(schema, R "<calibration steps='4'/><preprocess/>" END));
+  ck_assert(schema_accepts(schema, R "<calibration from='mimiq' steps='4'/><preprocess/>" END));
   ck_assert(schema_accepts(schema, R "<layer role='attn.av' block='1' probability='log2' "
                                      "act-bits='4'/>" END));
   for (size_t i = 0; i < VQ_COUNT(wrong); i++)
@@ -322,7 +322,7 @@ START_TEST(test_written_recipe) {
   world w, again;
   begin(&w, full, strlen(full), NULL);
   ck_assert_int_eq(recipe_apply(&w.d), VQ_OK);
-  ck_assert_msg(recipe_write(&w.d, w.path) == VQ_OK, "%s", vq_strbuf_z(&w.messages));
+  ck_assert_msg(recipe_write(&w.d, w.path, NULL) == VQ_OK, "%s", vq_strbuf_z(&w.messages));
   FILE *f = fopen(w.path, "rb");
   char text[4096];
   size_t n = fread(text, 1, sizeof text - 1, f);
