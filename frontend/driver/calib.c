@@ -74,6 +74,11 @@ static vq_status open_source(calibration *c, const char *what, const char *model
   return VQ_OK;
 }
 
+static bool enough(void *user) {
+  const calibration *c = user;
+  return c->until > 0 && now_seconds() > c->until;
+}
+
 vq_status calibration_open(driver *d, const vq_module *m, const vq_pipeline *p,
                            const char *model, calibration *out) {
   const options *o = &d->opt;
@@ -87,7 +92,8 @@ vq_status calibration_open(driver *d, const vq_module *m, const vq_pipeline *p,
   out->count = vq_type_count(t) / t->dim[0];
   out->seed = (uint64_t)opt_count(o, OPT_seed);
   int64_t n = opt_given(o, OPT_calib_size) ? opt_count(o, OPT_calib_size) : DEFAULT_SIZE;
-  out->samples = (vq_samples){n, load, progress, out};
+  out->samples = (vq_samples){n, load, progress, out, enough};
+  if (opt_given(o, OPT_calib_time)) out->until = now_seconds() + made_seconds(o);
   if (vq_preprocess_read(m, &out->preprocess, &d->diag)) return VQ_ERR;
   if (t->rank == 4 && t->dim[1] <= 4) vq_pixel_ranges_assumed(m, t->dim[1], out->range);
   if (made_wanted(o)) {
@@ -110,6 +116,7 @@ vq_status calibration_write(calibration *c, const vq_exec *exec) {
   if (!folder || opt_given(o, OPT_calib_shard)) return VQ_OK;
   vq_samples all = exec->samples ? *exec->samples : (vq_samples){0};
   if (exec->held) all.n += exec->held->n;
+  if (c->store.d) picture_store_limit(&c->store, all.n);
   return write_pictures(c->d, &all, c->type, c->range, folder, !c->store.d);
 }
 

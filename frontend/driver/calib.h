@@ -19,6 +19,7 @@ typedef struct calibration {
   vq_pixel_range range[4];
   const vq_type *type;  // of the input
   picture_store store;  // of made pictures; its `d` is NULL when they are not kept
+  double until;         // when made pictures have to do; 0: when all are made
   double since, shown;  // when the bar began, when it was drawn; 0: never
   int64_t done;
 } calibration;

@@ -32,6 +32,20 @@ static bool read_shard(const char *text, int64_t *i, int64_t *n) {
   return end != second && !*end && *i < *n;
 }
 
+// "90", "90s", "5m"; -1: none of these.
+static double read_time(const char *text) {
+  char *end;
+  if (text[0] < '0' || text[0] > '9') return -1;
+  double v = strtod(text, &end), unit = *end == 'm' ? 60 : 1;
+  if (*end == 's' || *end == 'm') end++;
+  return *end || v > 1e6 ? -1 : v * unit;
+}
+
+double made_seconds(const options *o) {
+  const char *text = opt_text(o, OPT_calib_time);
+  return text ? read_time(text) : 0;
+}
+
 int made_check(driver *d) {
   static const struct {
     opt_id id;
@@ -39,7 +53,7 @@ int made_check(driver *d) {
   } said[] = {{OPT_calib, "--calib"}, {OPT_calib_size, "--calib-size"},
               {OPT_calib_steps, "--calib-steps"}, {OPT_seed, "--seed"},
               {OPT_calib_out, "--calib-out"}, {OPT_resume, "--resume"},
-              {OPT_calib_shard, "--calib-shard"}};
+              {OPT_calib_shard, "--calib-shard"}, {OPT_calib_time, "--calib-time"}};
   const options *o = &d->opt;
   int64_t i, n;
   for (size_t k = 0; k < VQ_COUNT(said) && opt_given(o, OPT_profile); k++)
@@ -50,14 +64,19 @@ int made_check(driver *d) {
     return usage_error(d, "--resume=DIR writes pictures there, too: no --calib-out");
   const char *shard = opt_text(o, OPT_calib_shard);
   if (!made_wanted(o)) {
-    const char *what = opt_given(o, OPT_calib_steps) ? "--calib-steps"
-                       : opt_given(o, OPT_resume)    ? "--resume"
-                       : shard                       ? "--calib-shard"
-                                                     : NULL;
+    const char *what = opt_given(o, OPT_calib_steps)  ? "--calib-steps"
+                       : opt_given(o, OPT_resume)     ? "--resume"
+                       : opt_given(o, OPT_calib_time) ? "--calib-time"
+                       : shard                        ? "--calib-shard"
+                                                      : NULL;
     return what ? usage_error(d, "%s needs --calib=psaq, mimiq or psaq+mimiq", what)
                 : EXIT_GOOD;
   }
+  const char *time = opt_text(o, OPT_calib_time);
+  if (time && made_seconds(o) <= 0)
+    return usage_error(d, "--calib-time is '%s', expected a time as in 90s or 5m", time);
   if (!shard) return EXIT_GOOD;
+  if (time) return usage_error(d, "--calib-shard makes all of its pictures: no --calib-time");
   if (opt_given(o, OPT_passes) || strcmp(opt_text(o, OPT_level), "2") != 0)
     return usage_error(d, "--calib-shard needs -O2");
   if (!read_shard(shard, &i, &n))

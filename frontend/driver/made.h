@@ -16,6 +16,8 @@ typedef struct made_plan {
 
 // Whether --calib says that pictures are made.
 bool made_wanted(const options *o);
+// Seconds that --calib-time gives to making them; 0: as many as it takes.
+double made_seconds(const options *o);
 // Whether options on made pictures fit together; returns EXIT_USAGE after a message.
 int made_check(driver *d);
 VQ_NODISCARD vq_status made_plan_read(driver *d, made_plan *out);

@@ -88,6 +88,12 @@ static vq_status save(void *user, int64_t number, const float *x, vq_diag *diag)
   return now_seconds() - s->written > 1 ? picture_store_close(s) : VQ_OK;
 }
 
+void picture_store_limit(picture_store *s, int64_t n) {
+  if (n >= s->profile.n) return;
+  s->profile.n = n;
+  s->unwritten = true;
+}
+
 vq_status picture_store_close(picture_store *s) {
   if (!s->unwritten) return VQ_OK;
   if (calib_profile_write(s->d, s->dir, &s->profile)) return VQ_ERR;

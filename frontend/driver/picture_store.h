@@ -30,6 +30,8 @@ VQ_NODISCARD vq_status picture_store_open(driver *d, const vq_module *m,
                                           const vq_type *type, const vq_pixel_range *range,
                                           const char *made_by, int64_t n, const char *dir,
                                           store_use use, picture_store *out);
+// There are no more than `n` pictures: time was short.
+void picture_store_limit(picture_store *s, int64_t n);
 // Writes what is not written yet.
 VQ_NODISCARD vq_status picture_store_close(picture_store *s);
 

@@ -45,7 +45,7 @@ void vq_exec_keep_samples(vq_exec *e, int64_t n, int64_t count, float *data) {
   if (!m) vq_oom(sizeof *m);
   m->before = e->samples, m->count = count, m->data = data;
   bool reports = e->samples && e->samples->progress;
-  m->samples = (vq_samples){n, load, reports ? progress : NULL, m};
+  m->samples = (vq_samples){n, load, reports ? progress : NULL, m, NULL};
   e->made = m;
   e->samples = &m->samples;
 }

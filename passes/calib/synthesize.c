@@ -259,7 +259,7 @@ static void make_buffers(run *r, const vq_func *grad) {
 }
 
 vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, const vq_wanted *wanted,
-                        int64_t n, vq_pass_ctx *pc) {
+                        int64_t n, int64_t *n_made, vq_pass_ctx *pc) {
   run r = {.s = s, .pc = pc};
   vq_objective o = {.kde = s->kde};
   for (unsigned i = 0; i < s->n_style; i++) {
@@ -276,8 +276,13 @@ vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, const vq_wanted *wa
     return VQ_ERR;
   vq_status status = VQ_OK;
   int64_t total = (n + r.batch - 1) / r.batch * s->steps;
-  for (int64_t i = 0; i < n && !status; i += r.batch)
+  *n_made = 0;
+  while (*n_made < n && !status) {
+    int64_t i = *n_made;
     status = make_batch(&r, wanted + i, n - i, i / r.batch * s->steps, total);
+    *n_made = i + r.batch < n ? i + r.batch : n;
+    if (s->enough && s->enough(s->user)) break;
+  }
   pc->exec->ops->release(r.program);
   return status;
 }

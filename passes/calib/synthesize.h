@@ -25,6 +25,8 @@ typedef struct vq_synthesis {
   // Called with each picture when it is finished, which it may change; a failure
   // stops. May be NULL.
   vq_status (*finished)(void *user, int64_t number, float *x);
+  // Asked after each batch; to be content with less than all ends it. May be NULL.
+  bool (*enough)(void *user);
   void *user;
 } vq_synthesis;
 
@@ -37,10 +39,12 @@ typedef struct vq_wanted {
   float *x;
 } vq_wanted;
 
-// Makes `n` pictures. A picture depends on its number, the seed and the objective: not
-// on which others are made, in which order or batch, or by how many threads. `m`,
-// float and recomposed, becomes the objective of this module.
+// Makes `n` pictures, in this order; *n_made says how many. A picture depends on its
+// number, the seed and the objective: not on which others are made, in which order or
+// batch, or by how many threads. `m`, float and recomposed, becomes the objective of
+// this module.
 VQ_NODISCARD vq_status vq_synthesize(vq_module *m, const vq_synthesis *s,
-                                     const vq_wanted *wanted, int64_t n, vq_pass_ctx *pc);
+                                     const vq_wanted *wanted, int64_t n, int64_t *n_made,
+                                     vq_pass_ctx *pc);
 
 #endif

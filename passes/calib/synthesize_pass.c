@@ -26,6 +26,11 @@ static vq_status report(void *user, int64_t done, int64_t total, double loss) {
   return s->progress(s->user, what, done, total);
 }
 
+static bool enough(void *user) {
+  const vq_samples *s = ((const making *)user)->before;
+  return s->enough(s->user);
+}
+
 static vq_status keep(void *user, int64_t number, float *x) {
   const making *k = user;
   const vq_sample_store *store = k->pc->exec->store;
@@ -58,6 +63,7 @@ static vq_synthesis settings(making *k) {
   s.kde = vq_str_is(o->form, "kde");
   s.seed = (uint64_t)o->seed, s.steps = o->steps, s.rate = o->rate;
   if (k->before && k->before->progress) s.progress = report;
+  if (k->before && k->before->enough) s.enough = enough;
   s.finished = keep, s.user = k;
   for (int64_t c = 0; c < k->channels; c++)
     s.lo[c] = k->range[c].lo, s.hi[c] = k->range[c].hi;
@@ -69,12 +75,11 @@ static vq_status check_options(const vq_pass_synthesize_opts *o, vq_diag *diag) 
     return vq_error(diag, VQ_E_option, (vq_loc){0},
                     "%lld pictures of %lld steps were asked for, expected 1 to 65536 of "
                     "1 to 100000", (long long)o->count, (long long)o->steps);
-  if (o->first < 0 || o->every < 1 || o->held < 0 || o->held >= o->count)
+  if (o->first < 0 || o->every < 1 || o->held < 0)
     return vq_error(diag, VQ_E_option, (vq_loc){0},
-                    "pictures start at %lld, %lld apart, %lld of %lld held back; expected "
-                    "0 or more, 1 or more, and some left to calibrate with",
-                    (long long)o->first, (long long)o->every, (long long)o->held,
-                    (long long)o->count);
+                    "pictures start at %lld, %lld apart, %lld held back; expected 0 or more, "
+                    "1 or more and 0 or more",
+                    (long long)o->first, (long long)o->every, (long long)o->held);
   return VQ_OK;
 }
 
@@ -94,18 +99,21 @@ static vq_status load(const making *k, float *data, vq_wanted *missing, int64_t 
   return VQ_OK;
 }
 
-static vq_status make(const vq_module *m, making *k, float *data, vq_pass_ctx *pc) {
+// *count: how many there are in the end, without a gap.
+static vq_status make(const vq_module *m, making *k, float *data, int64_t *count,
+                      vq_pass_ctx *pc) {
   const vq_pass_synthesize_opts *o = VQ_OPTS(pc, vq_pass_synthesize);
   vq_wanted *missing = VQ_NEW_N(pc->temp, vq_wanted, (size_t)o->count);
   vq_synthesis s = settings(k);
-  int64_t n;
+  int64_t n, n_made;
+  *count = o->count;
   if (load(k, data, missing, &n)) return VQ_ERR;
-  vq_stat(pc, "pictures", o->count);
   vq_stat(pc, "pictures made before", o->count - n);
   if (n == 0) return VQ_OK;
   vq_module *copy = vq_module_clone(m);  // says what is wrong with another input
-  vq_status st = vq_synthesize(copy, &s, missing, n, pc);
+  vq_status st = vq_synthesize(copy, &s, missing, n, &n_made, pc);
   vq_module_destroy(copy);
+  if (!st && n_made < n) *count = (missing[n_made].number - o->first) / o->every;
   return st;
 }
 
@@ -123,11 +131,14 @@ vq_status vq_pass_synthesize(vq_module *m, vq_pass_ctx *pc) {
   }
   float *data = calloc((size_t)(o->count * k.count) + 1, sizeof *data);
   if (!data) vq_oom((size_t)(o->count * k.count) * sizeof *data);
-  if (make(m, &k, data, pc)) {
+  int64_t count;
+  if (make(m, &k, data, &count, pc)) {
     free(data);
     return VQ_ERR;
   }
-  vq_exec_keep_samples(pc->exec, o->count, k.count, data);
-  if (o->held) vq_exec_hold_back(pc->exec, o->held, vq_module_clone(m));
+  vq_exec_keep_samples(pc->exec, count, k.count, data);
+  int64_t held = o->held < count ? o->held : count - 1;  // one at least to calibrate with
+  if (held) vq_exec_hold_back(pc->exec, held, vq_module_clone(m));
+  vq_stat(pc, "pictures", count);
   return VQ_OK;
 }

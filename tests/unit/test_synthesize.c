@@ -84,7 +84,9 @@ static float *make(const vq_synthesis *s, int batch, int64_t first, int64_t n, b
   vq_wanted wanted[4];
   ck_assert_int_le(n, 4);
   for (int64_t i = 0; i < n; i++) wanted[i] = (vq_wanted){first + i, out + i * COUNT};
-  OK(vq_synthesize(m, s, wanted, n, &pc));
+  int64_t n_made;
+  OK(vq_synthesize(m, s, wanted, n, &n_made, &pc));
+  ck_assert_int_eq(n_made, n);
   vq_module_destroy(m);
   e->ops->destroy(e);
   vq_arena_release(&scratch);
@@ -205,7 +207,7 @@ END_TEST
 typedef struct album {
   bool there[8];
   float x[8][COUNT];
-  int n_load, n_save;
+  int n_load, n_save, enough;
 } album;
 
 static vq_status album_load(void *user, int64_t i, float *out, bool *found, vq_diag *dg) {
@@ -227,10 +229,17 @@ static vq_status album_save(void *user, int64_t i, const float *x, vq_diag *dg) 
   return VQ_OK;
 }
 
+static bool album_is_full(void *user) {
+  const album *a = user;
+  return a->enough && a->n_save >= a->enough;
+}
+
 // Runs passes with an album; the executor has the samples then.
 static vq_exec *run_album(album *a, const char *text) {
+  vq_samples asks = {.enough = album_is_full, .user = a};
   vq_sample_store store = {album_load, album_save, a};
   vq_exec *e = vq_exec_interpreter();
+  e->samples = &asks;
   vq_module *m = small_vit(2);
   vq_pipeline *p;
   e->store = &store;
@@ -267,6 +276,28 @@ START_TEST(finished_pictures_are_kept) {
     }
   }
   vq_module_destroy(m);
+  e->ops->destroy(e);
+}
+END_TEST
+
+// Whoever has enough gets what a smaller number gives: no gap in it, although a later
+// picture was there, and less to hold back where little is left.
+START_TEST(enough_is_enough) {
+  album few = {.enough = 3}, four = {0}, one = {.enough = 1};
+  vq_exec *e = run_album(&few, "synthesize{count=1 first=7 steps=1}");
+  e->ops->destroy(e);
+  e = run_album(&few, "synthesize{count=8 held=2 steps=1}");  // batches of 2
+  ck_assert_int_eq(few.n_save, 3);
+  ck_assert_int_eq(e->samples->n, 1);
+  ck_assert_int_eq(e->held->n, 1);
+  e->ops->destroy(e);
+  e = run_album(&four, "synthesize{count=4 held=2 steps=1}");
+  ck_assert_int_eq(e->samples->n, 2);
+  ck_assert_mem_eq(few.x, four.x, 2 * sizeof four.x[0]);
+  e->ops->destroy(e);
+  e = run_album(&one, "synthesize{count=1 held=1 steps=1}");
+  ck_assert_int_eq(e->samples->n, 1);
+  ck_assert_ptr_null(e->held);
   e->ops->destroy(e);
 }
 END_TEST
@@ -350,7 +381,7 @@ static void refuse(const char *text, const char *message) {
 START_TEST(wrong_numbers_are_refused) {
   refuse("synthesize{count=0}", "0 pictures of 250 steps");
   refuse("synthesize{steps=-1}", "64 pictures of -1 steps");
-  refuse("synthesize{count=3 held=3}", "3 of 3 held back");
+  refuse("synthesize{held=-1}", "-1 held back");
   refuse("synthesize{every=0}", "0 apart");
 }
 END_TEST
@@ -360,9 +391,10 @@ START_TEST(other_models_are_refused) {
   vq_exec *e = vq_exec_interpreter();
   vq_pass_ctx pc = {.ctx = ctx, .diag = &diag, .temp = &scratch, .exec = e};
   vq_synthesis s = settings(false);
+  int64_t n_made;
   vq_module *m = parse("vq 1\nmodule \"t\"\nfunc @main(%x: tensor<2x3, f32>) ->"
                        " (y: tensor<2x3, f32>) {\n  return %x\n}\n");
-  ck_assert_int_eq(vq_synthesize(m, &s, &(vq_wanted){0, NULL}, 1, &pc), VQ_ERR);
+  ck_assert_int_eq(vq_synthesize(m, &s, &(vq_wanted){0, NULL}, 1, &n_made, &pc), VQ_ERR);
   ck_assert_ptr_nonnull(strstr(vq_strbuf_z(&messages), "not one picture of f32"));
   vq_module_destroy(m);
   e->ops->destroy(e);
@@ -379,6 +411,7 @@ int main(void) {
   tcase_add_test(t, other_seeds_give_others);
   tcase_add_test(t, pass_keeps_pictures);
   tcase_add_test(t, finished_pictures_are_kept);
+  tcase_add_test(t, enough_is_enough);
   tcase_add_test(t, pixels_are_those_of_pictures);
   tcase_add_test(t, held_pictures_score);
   tcase_add_test(t, wrong_numbers_are_refused);

@@ -34,6 +34,9 @@ typedef struct vq_samples {
   vq_status (*progress)(void *user, const char *what, int64_t done,
                         int64_t total);
   void *user;
+  // Asked by a pass that makes samples, while some are missing: whether those that
+  // are finished will do. May be NULL.
+  bool (*enough)(void *user);
 } vq_samples;
 
 // Where samples that a pass makes outlive it, by number.
