@@ -74,7 +74,7 @@ static void end(world *w) {
 
 static void run(world *w, const char *passes) {
   vq_pipeline *p;
-  vq_samples samples = {8, load, NULL, NULL};
+  vq_samples samples = {.n = 8, .load = load};
   vq_exec *exec = vq_exec_interpreter();
   exec->samples = &samples;
   ck_assert_int_eq(vq_pipeline_parse(w->ctx, vq_str_of(passes), &w->diag, &p), VQ_OK);
