@@ -59,7 +59,7 @@ static vq_module *with_passes(world *w, const vq_module *from, const char *passe
 
 // A batch of two does not divide five samples.
 static void begin(world *w, const char *bits) {
-  *w = (world){.ctx = vq_ctx_create(), .samples = {SAMPLES, load, NULL, NULL}};
+  *w = (world){.ctx = vq_ctx_create(), .samples = {.n = SAMPLES, .load = load}};
   vq_diag_init(&w->diag, w->ctx, vq_sink_strbuf, &w->messages);
   w->exec = vq_exec_interpreter();
   w->exec->samples = &w->samples;
