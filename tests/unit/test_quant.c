@@ -75,7 +75,7 @@ static vq_status load(void *user, int64_t i, float *out, vq_diag *diag) {
 
 static void begin(world *w, int batch, int64_t n_samples) {
   *w = (world){.ctx = vq_ctx_create(), .batch = batch,
-               .samples = {n_samples, load, NULL, NULL}};
+               .samples = {.n = n_samples, .load = load}};
   vq_diag_init(&w->diag, w->ctx, vq_sink_strbuf, &w->messages);
   for (const char *c = block; *c; c++) {
     if (*c == 'B' && (c[1] == 'x' || c[1] == ','))
