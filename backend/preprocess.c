@@ -121,5 +121,6 @@ unsigned vq_label_count(const vq_module *m) {
 
 bool vq_meta_is_plain(const vq_meta *entry) {
   return !vq_str_is(entry->key, "labels") &&
-         !vq_str_starts(entry->key, VQ_LIT("preprocess"));
+         !vq_str_starts(entry->key, VQ_LIT("preprocess")) &&
+         !vq_str_starts(entry->key, VQ_LIT("calibration"));
 }

@@ -12,7 +12,8 @@ unsigned vq_label_count(const vq_module *m);
 // Takes the next line off *rest.
 vq_str vq_label_next(vq_str *rest);
 
-// Whether an entry travels as a plain key and value.
+// Whether an entry travels as a plain key and value. Those of preprocessing and labels
+// have a form of their own, those of calibration are for dumps.
 bool vq_meta_is_plain(const vq_meta *entry);
 
 #endif

@@ -24,8 +24,9 @@ static vq_status load_noise(const calibration *c, int64_t i, float *out) {
 
 static vq_status load(void *user, int64_t i, float *out, vq_diag *diag) {
   calibration *c = user;
-  (void)diag;  // the driver's own
+  bool found;
   if (c->is_noise) return load_noise(c, i, out);
+  if (c->is_resumed) return c->store.store.load(c->store.store.user, i, out, &found, diag);
   return source_load(&c->pictures, i * c->stride, out);
 }
 
@@ -52,13 +53,33 @@ static vq_status progress(void *user, const char *what, int64_t done, int64_t to
   return VQ_OK;
 }
 
+static bool has_pass(const vq_pipeline *p, const char *name) {
+  return vq_pipeline_find(p, name) < vq_pipeline_length(p);
+}
+
+// A pipeline that goes on behind synthesize takes its pictures from a profile.
+static vq_status check_resumed(calibration *c, const vq_pipeline *p) {
+  static const char *const need[] = {"observe", "split-outliers", "compensate-weights"};
+  for (size_t i = 0; i < VQ_COUNT(need); i++)
+    if (has_pass(p, need[i]) && !opt_given(&c->d->opt, OPT_profile))
+      return vq_error(&c->d->diag, VQ_E_option, at_path(c->d, "vitqc"),
+                      "--start-after leaves out synthesize, whose pictures %s needs: give "
+                      "--profile=DIR with what --calib-out=DIR kept", need[i]);
+  c->is_resumed = opt_given(&c->d->opt, OPT_profile);
+  return VQ_OK;
+}
+
 // Pictures of a level's pipeline are kept; --passes says by itself what is made.
 static vq_status open_store(calibration *c, const vq_module *m, const vq_pipeline *p) {
+  const options *o = &c->d->opt;
   made_plan plan;
-  bool made = vq_pipeline_find(p, "synthesize") < vq_pipeline_length(p);
-  if (!made || opt_given(&c->d->opt, OPT_passes)) return VQ_OK;
+  bool made = has_pass(p, "synthesize");
+  if (opt_given(o, OPT_passes) || (!made && !opt_given(o, OPT_start_after))) return VQ_OK;
+  if (!made && check_resumed(c, p)) return VQ_ERR;
+  if (!made && !c->is_resumed) return VQ_OK;
   if (made_plan_read(c->d, &plan)) return VQ_ERR;
   if (!plan.dir) return VQ_OK;
+  if (c->is_resumed) c->samples.n = plan.n - plan.held;
   return picture_store_open(c->d, m, c->type, c->range, plan.made_by, plan.n, plan.dir,
                             plan.use, &c->store);
 }
@@ -72,6 +93,12 @@ static vq_status open_source(calibration *c, const char *what, const char *model
   if (c->samples.n > c->pictures.n) c->samples.n = c->pictures.n;
   c->stride = c->pictures.n / c->samples.n;
   return VQ_OK;
+}
+
+void calibration_mark(const driver *d, vq_module *m) {
+  const options *o = &d->opt;
+  if (made_wanted(o) && (opt_given(o, OPT_stop_after) || opt_given(o, OPT_print_to)))
+    picture_store_mark(m);
 }
 
 static bool enough(void *user) {

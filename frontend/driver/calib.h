@@ -13,6 +13,7 @@ typedef struct calibration {
   driver *d;
   source pictures;
   bool is_noise, is_open;
+  bool is_resumed;  // made pictures, of a run that stopped behind synthesize
   int64_t stride, count;
   uint64_t seed;
   vitq_preprocess preprocess;
@@ -29,6 +30,8 @@ typedef struct calibration {
 VQ_NODISCARD vq_status calibration_open(driver *d, const vq_module *m,
                                         const vq_pipeline *p, const char *model,
                                         calibration *out);
+// Lets dumps of `m`, as imported, be gone on with by the pictures of a profile.
+void calibration_mark(const driver *d, vq_module *m);
 // Lets `exec` have them.
 void calibration_give(calibration *c, vq_exec *exec);
 // Writes the pictures, or a sheet of those that are written, where --calib-out or

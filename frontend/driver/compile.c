@@ -64,11 +64,15 @@ static vq_status choose_pipeline(driver *d, vq_pipeline **out) {
   return VQ_ERR;
 }
 
-// Index of the first pass called `name`.
+// Index of the first pass called `name`; "cse:2" is the second cse.
 static vq_status find_pass(driver *d, const vq_pipeline *p, const char *option,
                            const char *name, unsigned *out) {
-  *out = vq_pipeline_find(p, name);
-  if (*out < vq_pipeline_length(p)) return VQ_OK;
+  size_t n = strcspn(name, ":");
+  long left = name[n] ? strtol(name + n + 1, NULL, 10) : 1;
+  for (*out = 0; *out < vq_pipeline_length(p); ++*out) {
+    const char *at = vq_pipeline_pass(p, *out)->name;
+    if (strlen(at) == n && memcmp(at, name, n) == 0 && --left == 0) return VQ_OK;
+  }
   return vq_error(&d->diag, VQ_E_option, at_path(d, "vitqc"),
                   "%s needs '%s', which the pipeline does not contain",
                   option, name);
@@ -445,6 +449,7 @@ static vq_status compile(compilation *c) {
   if (check_outputs(c) || load_model(c->d, c->input, &c->model)) return VQ_ERR;
   if (store_preprocess(c->d, c->model.m) || store_labels(c->d, c->model.m))
     return VQ_ERR;
+  calibration_mark(c->d, c->model.m);
   c->loaded = now_seconds();
   if (run_pipeline(c)) return VQ_ERR;
   if (opt_given(&c->d->opt, OPT_bisect)) return c->found ? VQ_ERR : VQ_OK;

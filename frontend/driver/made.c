@@ -111,6 +111,9 @@ static vq_status read_profile(driver *d, made_plan *out) {
   out->use = STORE_COMPLETE;
   if (calib_profile_read(d, out->dir, &p)) return VQ_ERR;
   out->made_by = p.made_by, out->n = p.n;
+  const char *held = strstr(p.made_by, "held=");
+  out->held = held ? strtoll(held + strlen("held="), NULL, 10) : 0;
+  if (out->held >= p.n) out->held = p.n - 1;  // as synthesize has it when time is short
   return VQ_OK;
 }
 
@@ -126,7 +129,7 @@ vq_status made_plan_read(driver *d, made_plan *out) {
                    (long long)opt_count(o, OPT_seed),
                    (long long)opt_count(o, OPT_calib_steps), objective_of(o));
   out->made_by = copy(d, &text);
-  out->n = size + held;
+  out->n = size + held, out->held = held;
   out->dir = opt_text(o, opt_given(o, OPT_resume) ? OPT_resume : OPT_calib_out);
   out->use = opt_given(o, OPT_resume) ? STORE_GO_ON : STORE_NEW;
   if (opt_given(o, OPT_calib_shard) &&

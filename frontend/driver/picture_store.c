@@ -11,9 +11,18 @@
 #include "vq/image.h"
 #include "vq/text.h"
 
+// Of the model as imported, in dumps of what passes made of it.
+static const char digest_key[] = "calibration.model";
+
 // Of what the pictures depend on: constants, functions, what pixels are. Names of the
 // module, its file and its classes are not among it.
 static void digest_model(const vq_module *m, char hex[65]) {
+  vq_str stated = vq_meta_get(m, digest_key);
+  if (stated.n == 64) {
+    memcpy(hex, stated.p, 64);
+    hex[64] = '\0';
+    return;
+  }
   static const char *const keys[] = {"preprocess.scale", "preprocess.mean",
                                      "preprocess.std"};
   vq_strbuf text = {0};
@@ -28,6 +37,12 @@ static void digest_model(const vq_module *m, char hex[65]) {
     vq_strbuf_printf(&text, "%.*s\n", VQ_FMT(vq_meta_get(m, keys[i])));
   vq_digest(text.p, text.n, hex);
   vq_strbuf_release(&text);
+}
+
+void picture_store_mark(vq_module *m) {
+  char hex[65];
+  digest_model(m, hex);
+  vq_meta_set(m, digest_key, vq_str_of(hex));
 }
 
 // The variant that code in process is for: the best that runs here.

@@ -30,6 +30,9 @@ VQ_NODISCARD vq_status picture_store_open(driver *d, const vq_module *m,
                                           const vq_type *type, const vq_pixel_range *range,
                                           const char *made_by, int64_t n, const char *dir,
                                           store_use use, picture_store *out);
+// Notes in `m`, as imported, which model it is, so that pictures made of it are known to
+// fit what passes make of it.
+void picture_store_mark(vq_module *m);
 // There are no more than `n` pictures: time was short.
 void picture_store_limit(picture_store *s, int64_t n);
 // Writes what is not written yet.
