@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "compile.h"
+#include "recipe.h"
 #include "vq/bits.h"
 #include "vq/measure.h"
 #include "vq/pass.h"
@@ -38,6 +39,13 @@ typedef struct chooser {
   vq_arena arena;
 } chooser;
 
+// Where the target was given: in a recipe or on the command line.
+static vq_loc target_loc(const driver *d) {
+  vq_str text = vq_str_of(opt_text(&d->opt, OPT_mixed));
+  vq_loc loc = vq_loc_text(d->ctx, VQ_LIT("mixed"), 1, 1, text), at = recipe_place(d, loc);
+  return at.id == loc.id ? at_path(d, "vitqc") : at;
+}
+
 static vq_status read_target(chooser *s) {
   static const struct {
     const char *name;
@@ -54,7 +62,7 @@ static vq_status read_target(chooser *s) {
       s->target *= unit[i].bytes;
       return VQ_OK;
     }
-  return vq_error(&s->d->diag, VQ_E_option, at_path(s->d, "vitqc"),
+  return vq_error(&s->d->diag, VQ_E_option, target_loc(s->d),
                   "--mixed is '%s', expected size<=N with B, KB, MB, KiB or MiB, or sqnr>=NdB",
                   text);
 }
@@ -175,7 +183,7 @@ static vq_status for_size(chooser *s, unsigned *out) {
   double bytes = s->bytes;
   for (*out = 0; *out < s->n && bytes > s->target; ++*out) bytes -= s->group[*out].bytes;
   if (bytes <= s->target) return VQ_OK;
-  return vq_error(&s->d->diag, VQ_E_option, at_path(s->d, "vitqc"),
+  return vq_error(&s->d->diag, VQ_E_option, target_loc(s->d),
                   "--mixed: weights of %d bits still take %.0f bytes, more than %.0f", LOW,
                   bytes, s->target);
 }
@@ -183,7 +191,7 @@ static vq_status for_size(chooser *s, unsigned *out) {
 static vq_status for_sqnr(chooser *s, double given, unsigned *out) {
   unsigned good = 0, bad = s->n + 1;
   if (given < s->target)
-    return vq_error(&s->d->diag, VQ_E_option, at_path(s->d, "vitqc"),
+    return vq_error(&s->d->diag, VQ_E_option, target_loc(s->d),
                     "--mixed: with --bits=%s the SQNR of the results is %.1f dB, less than "
                     "%.1f dB", s->bits, given, s->target);
   while (good + 1 < bad) {

@@ -201,16 +201,33 @@ static vq_status take_calibration(applier *a, const recipe_item *it) {
               strcmp(from, "psaq+mimiq") == 0;
   if (it->value[AT_steps] && !made)
     return wrong(a, it->at[AT_steps], "only pictures out of the model are made in steps");
+  if (it->value[AT_time] && !made)
+    return wrong(a, it->at[AT_time], "only pictures out of the model take a time to make");
   if (opt_given(&a->d->opt, OPT_profile)) return VQ_OK;  // which says all of it
   static const struct {
     opt_id id;
     recipe_attr attr;
   } said[] = {{OPT_calib, AT_from}, {OPT_calib_size, AT_size}, {OPT_calib_steps, AT_steps},
-              {OPT_seed, AT_seed}};
-  bool other = opt_given(&a->d->opt, OPT_calib);  // then steps are of another way
+              {OPT_seed, AT_seed}, {OPT_calib_time, AT_time}};
+  bool other = opt_given(&a->d->opt, OPT_calib);  // then steps and time are of another way
   for (size_t i = 0; i < VQ_COUNT(said); i++)
-    if (!other || said[i].id != OPT_calib_steps)
+    if (!other || (said[i].id != OPT_calib_steps && said[i].id != OPT_calib_time))
       give(a->d, said[i].id, it->value[said[i].attr]);
+  return VQ_OK;
+}
+
+static vq_status take_budget(applier *a, const recipe_item *it) {
+  const char *most = it->value[AT_most], *least = it->value[AT_least];
+  vq_strbuf text = {0};
+  if (!most && !least) return wrong(a, it->loc, "<budget> says nothing: give size or sqnr");
+  if (most && least)
+    return wrong(a, it->at[AT_least], "a budget is a size or an SQNR of the results, not both");
+  if (check_level(a, it)) return VQ_ERR;
+  if (opt_given(&a->d->opt, OPT_mixed)) return VQ_OK;
+  vq_strbuf_printf(&text, "%s%s", most ? "size<=" : "sqnr>=", most ? most : least);
+  const rule_text mixed = {.option = "mixed"};
+  note_origin(a, &mixed, it->at[most ? AT_most : AT_least]);
+  give(a->d, OPT_mixed, keep(a->d, &text));
   return VQ_OK;
 }
 
@@ -245,6 +262,7 @@ static vq_status take(applier *a, const recipe_item *it) {
     case IN_input: return take_input(a, it);
     case IN_preprocess: take_preprocess(a, it); return VQ_OK;
     case IN_calibration: return take_calibration(a, it);
+    case IN_budget: return take_budget(a, it);
     case IN_defaults: return take_defaults(a, it);
     case IN_layer: return take_layer(a, it);
     case N_RECIPE_ELEMENTS: break;

@@ -6,7 +6,7 @@
 
 typedef enum value_kind {
   IS_TEXT, IS_SHAPE, IS_COUNT, IS_WIDTH, IS_ROLES, IS_RANGES, IS_GLOB, IS_TRUE, IS_OBSERVER,
-  IS_CODE, IS_NUMBERS, IS_PIXELS, IS_INTERP, IS_ONE
+  IS_CODE, IS_NUMBERS, IS_PIXELS, IS_INTERP, IS_TIME, IS_SIZE, IS_DECIBELS, IS_ONE
 } value_kind;
 
 static const value_kind kinds[] = {
@@ -89,6 +89,19 @@ static bool is_observer(const char *v) {
          atof(v) > 0 && atof(v) <= 100;
 }
 
+// A number above 0 with at most nine digits in front of a point, and one of `units`,
+// "|s|m", behind it.
+static bool is_quantity(const char *v, const char *units) {
+  size_t whole = strspn(v, "0123456789"), part = 0;
+  if (v[whole] == '.') part = 1 + strspn(v + whole + 1, "0123456789");
+  if (whole == 0 || whole > 9 || part == 1 || part > 7 || !(atof(v) > 0)) return false;
+  const char *unit = v + whole + part;
+  for (const char *u = units; *u == '|'; u += 1 + strcspn(u + 1, "|"))
+    if (strcspn(u + 1, "|") == strlen(unit) && strncmp(u + 1, unit, strlen(unit)) == 0)
+      return true;
+  return false;
+}
+
 static bool is_shape(const char *v) {
   return *v && strspn(v, "0123456789x") == strlen(v);
 }
@@ -121,6 +134,10 @@ const char *recipe_value_wrong(recipe_attr a, const char *v) {
     case IS_INTERP:
       return IS_ONE_OF(v, "nearest", "bilinear", "bicubic") ? NULL
                                                             : "nearest, bilinear or bicubic";
+    case IS_TIME: return is_quantity(v, "||s|m") ? NULL : "a time, as in 90s or 5m";
+    case IS_SIZE:
+      return is_quantity(v, "|B|KB|MB|KiB|MiB") ? NULL : "a size in B, KB, MB, KiB or MiB";
+    case IS_DECIBELS: return is_quantity(v, "|dB") ? NULL : "decibels, as in 20dB";
     case IS_ONE: return strcmp(v, "1") == 0 ? NULL : "1";
   }
   return NULL;

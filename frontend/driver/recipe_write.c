@@ -109,8 +109,10 @@ static void calibration(writer *w) {
   attr_z(w, AT_size, o->value[OPT_calib_size]);
   attr_z(w, AT_steps, o->value[OPT_calib_steps]);
   attr_z(w, AT_seed, o->value[OPT_seed]);
+  attr_z(w, AT_time, o->value[OPT_calib_time]);
 }
 
+// What a budget chose is among the rules, so the budget itself is not written.
 static vq_status rules(writer *w, const recipe_remarks *remarks) {
   const options *o = &w->d->opt;
   vq_arena *arena = &w->d->arena;

@@ -120,6 +120,33 @@ START_TEST(test_little_is_said) {
 }
 END_TEST
 
+START_TEST(test_budgets) {
+  static const struct {
+    const char *text, *option;
+    opt_id id;
+    const char *want;
+  } row[] = {
+      {R "<budget size='4.5MiB'/>" END, NULL, OPT_mixed, "size<=4.5MiB"},
+      {R "<budget sqnr='20dB'/>" END, NULL, OPT_mixed, "sqnr>=20dB"},
+      {R "<budget sqnr='20dB'/>" END, "--mixed=size<=1MB", OPT_mixed, "size<=1MB"},
+      {R "<calibration time='90s'/>" END, NULL, OPT_calib_time, "90s"},
+      {R "<calibration time='90s'/>" END, "--calib-time=1.5m", OPT_calib_time, "1.5m"}};
+  for (size_t i = 0; i < VQ_COUNT(row); i++) {
+    world w;
+    begin(&w, row[i].text, strlen(row[i].text), row[i].option);
+    ck_assert_msg(recipe_apply(&w.d) == VQ_OK, "%s", vq_strbuf_z(&w.messages));
+    says(&w, row[i].id, row[i].want);
+    end(&w);
+  }
+  static const char text[] = R "<calibration time='90s'/>" END;
+  world w;
+  begin(&w, text, strlen(text), "--calib=noise");
+  ck_assert_int_eq(recipe_apply(&w.d), VQ_OK);
+  ck_assert(!opt_given(&w.d.opt, OPT_calib_time));
+  end(&w);
+}
+END_TEST
+
 // The places of rules are those of their attributes.
 START_TEST(test_places) {
   static const char text[] = R "<layer block='3'\n  role='fc2' weight-bits='5'/>" END;
@@ -181,6 +208,19 @@ static const bad wrong[] = {
      "version of <recipe> is '2', expected 1", false},
     {R "  <!-- <layr/> -->\n <layr block='1'/>" END, 3, 2, "did you mean 'layer'?", false},
     {R "<mixed budget='size&lt;=4MiB'/>" END, 2, 1, "no element <mixed>", false},
+    {R "<budget/>" END, 2, 1, "<budget> says nothing", false},
+    {R "<budget size='4MiB'/>\n <budget sqnr='20dB'/>" END, 3, 2, "a second <budget>", false},
+    {R "<budget size='4MiB'\n sqnr='20dB'/>" END, 3, 8, "not both", false},
+    {R "<budget sise='4MiB'/>" END, 2, 9, "did you mean 'size'?", false},
+    {R "<budget size='4'/>" END, 2, 15, "expected a size in B, KB", false},
+    {R "<budget size='4 MiB'/>" END, 2, 15, "expected a size in B, KB", false},
+    {R "<budget size='0MiB'/>" END, 2, 15, "expected a size in B, KB", true},
+    {R "<budget size='1e3MB'/>" END, 2, 15, "expected a size in B, KB", false},
+    {R "<budget sqnr='-3dB'/>" END, 2, 15, "expected decibels", false},
+    {R "<budget sqnr='nandB'/>" END, 2, 15, "expected decibels", false},
+    {R "<calibration time='soon'/>" END, 2, 20, "expected a time, as in 90s", false},
+    {R "<calibration time='5h'/>" END, 2, 20, "expected a time, as in 90s", false},
+    {R "<calibration from='noise' time='9s'/>" END, 2, 33, "take a time to make", false},
     {R "<layer block='0' float='true'><layer/></layer>" END, 2, 31,
      "<layer> stands in <layer>, which has no content", false},
     {R "<defaults/>\n\t<defaults/>" END, 3, 2, "a second <defaults>", false},
@@ -241,6 +281,8 @@ END_TEST
 
 START_TEST(test_ignored_recipes) {
   static const char text[] = R "\n <layer role='fc2' weight-bits='5'/>" END;
+  static const char budget[] = R "<budget size='1MB'/>" END;
+  fails(budget, strlen(budget), "-O1", 2, 1, "make no codes");
   fails(text, strlen(text), "-O1", 3, 2, "make no codes");
   fails(text, strlen(text), "--passes=dce", 3, 2, "--passes says");
 }
@@ -264,6 +306,19 @@ START_TEST(test_bytes) {
   ck_assert_int_eq(recipe_apply(&w.d), VQ_OK);
   end(&w);
   free(text);
+}
+END_TEST
+
+// Depth ends where it begins.
+START_TEST(test_depth) {
+  vq_strbuf text = {0};
+  vq_strbuf_puts(&text, R);
+  for (int i = 0; i < 30000; i++) vq_strbuf_puts(&text, "<layer block='0' float='true'>");
+  fails(text.p, text.n, NULL, 2, 31, "which has no content");
+  vq_strbuf_clear(&text);
+  for (int i = 0; i < 200000; i++) vq_strbuf_puts(&text, "<a>");
+  fails(text.p, text.n, NULL, 1, 1, "expected <recipe");
+  vq_strbuf_release(&text);
 }
 END_TEST
 
@@ -351,10 +406,12 @@ int main(void) {
   tcase_add_test(c, test_options_of_a_recipe);
   tcase_add_test(c, test_options_override);
   tcase_add_test(c, test_little_is_said);
+  tcase_add_test(c, test_budgets);
   tcase_add_test(c, test_places);
   tcase_add_test(c, test_wrong_recipes);
   tcase_add_test(c, test_ignored_recipes);
   tcase_add_test(c, test_bytes);
+  tcase_add_test(c, test_depth);
   tcase_add_test(c, test_rules_are_counted);
   tcase_add_test(c, test_written_recipe);
   tcase_add_test(c, test_schema_agrees);
