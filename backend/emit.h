@@ -45,7 +45,7 @@ typedef struct vq_kernel_plan {
   int64_t n_task;
   uint32_t scratch_bytes;
   unsigned n_product;  // that the kernel computes with tiles
-  vq_product product[2];
+  vq_product product[4];
 } vq_kernel_plan;
 
 typedef struct vq_emit {

@@ -49,77 +49,6 @@ bool match_attention(const vq_func *kernel, vq_kernel_plan *plan) {
   return true;
 }
 
-// ---- packing -----------------------------------------------------------------
-
-// Reads a square of `lanes` tokens x `lanes` elements of k and writes it
-// transposed: element i of token c to to[i * 16 + c].
-static void pack_square(const vq_emit *e, const attention *a, LLVMValueRef from,
-                        LLVMValueRef to, unsigned tokens, unsigned elements) {
-  LLVMValueRef row[VQ_PANEL];
-  LLVMTypeRef type = vq_vec_type(e->f32, a->lanes);
-  LLVMValueRef scale = vq_kf_like(type, (double)VQ_ATTRS(a->s.op, attention)->scale);
-  for (unsigned c = 0; c < a->lanes; c++) {
-    row[c] = LLVMConstNull(type);
-    if (c >= tokens) continue;
-    LLVMValueRef p = vq_atk(e, e->f32, from, c * a->s.k.row);
-    row[c] = LLVMBuildFMul(e->b, vq_load_n(e, type, p, 4, elements), scale, "");
-  }
-  vq_transpose(e, row, a->lanes);
-  for (unsigned i = 0; i < elements; i++)
-    vq_store(e, row[i], vq_atk(e, e->f32, to, i * VQ_PANEL), 4);
-}
-
-// One panel of k: 16 tokens from `from`, of which `tokens` exist.
-static void pack_k_panel(const vq_emit *e, const attention *a,
-                         LLVMValueRef from, LLVMValueRef to, unsigned tokens) {
-  unsigned lanes = a->lanes, rest = (unsigned)(a->s.d % lanes);
-  for (unsigned c = 0; c < VQ_PANEL; c += lanes) {
-    unsigned n = tokens > c ? tokens - c : 0;
-    LLVMValueRef src = vq_atk(e, e->f32, from, c * a->s.k.row);
-    LLVMValueRef dst = vq_atk(e, e->f32, to, c);
-    if (a->s.d > rest) {
-      vq_loop l;
-      vq_loop_range(e, &l, a->s.d - rest, lanes);
-      pack_square(e, a, vq_at(e, e->f32, src, l.i),
-                  vq_at(e, e->f32, dst, vq_mulk(e, l.i, VQ_PANEL)), n, lanes);
-      vq_loop_end(e, &l);
-    }
-    if (rest)
-      pack_square(e, a, vq_atk(e, e->f32, src, a->s.d - rest),
-                  vq_atk(e, e->f32, dst, (a->s.d - rest) * VQ_PANEL), n, rest);
-  }
-}
-
-static void pack_k(const vq_emit *e, const attention *a) {
-  int64_t whole = a->s.m - a->s.m % VQ_PANEL;
-  vq_loop l;
-  vq_loop_range(e, &l, whole, VQ_PANEL);
-  pack_k_panel(e, a, vq_heads_token(e, &a->s, &a->s.k, l.i, a->s.d),
-               vq_at(e, e->f32, a->k_panel, vq_mulk(e, l.i, a->s.d)), VQ_PANEL);
-  vq_loop_end(e, &l);
-  if (whole < a->s.m)
-    pack_k_panel(e, a, vq_heads_token(e, &a->s, &a->s.k, vq_k64(e, whole), a->s.d),
-                 vq_atk(e, e->f32, a->k_panel, whole * a->s.d),
-                 (unsigned)(a->s.m - whole));
-}
-
-// Token m of v to row m of every panel; the last panel is filled with zeros.
-static void pack_v(const vq_emit *e, const attention *a) {
-  vq_loop l;
-  vq_loop_range(e, &l, a->s.m, 1);
-  LLVMValueRef from = vq_heads_token(e, &a->s, &a->s.v, l.i, a->s.e);
-  LLVMValueRef to = vq_at(e, e->f32, a->v_panel, vq_mulk(e, l.i, VQ_PANEL));
-  LLVMTypeRef type = vq_vec_type(e->f32, a->lanes);
-  for (int64_t c = 0; c < a->s.e_pad; c += a->lanes) {
-    LLVMValueRef v = LLVMConstNull(type);
-    unsigned n = a->s.e - c < a->lanes ? (unsigned)(a->s.e - c) : a->lanes;
-    if (c < a->s.e) v = vq_load_n(e, type, vq_atk(e, e->f32, from, c), 4, n);
-    int64_t at = c / VQ_PANEL * a->s.m * VQ_PANEL + c % VQ_PANEL;
-    vq_store(e, v, vq_atk(e, e->f32, to, at), 4);
-  }
-  vq_loop_end(e, &l);
-}
-
 // ---- one block of queries ----------------------------------------------------
 
 static unsigned vectors(const attention *a, unsigned cols) {
@@ -231,8 +160,10 @@ static void emit_block(const vq_emit *e, void *user, LLVMValueRef row,
 }
 
 static void pack(const vq_emit *e, void *user) {
-  pack_k(e, user);
-  pack_v(e, user);
+  const attention *a = user;
+  double scale = (double)VQ_ATTRS(a->s.op, attention)->scale;
+  vq_heads_pack_across(e, &a->s, (vq_tokens){&a->s.k, a->s.m, a->s.d, scale}, a->k_panel);
+  vq_heads_pack_rows(e, &a->s, (vq_tokens){&a->s.v, a->s.m, a->s.e, 1}, a->v_panel);
 }
 
 static void set_scratch(const vq_emit *e, attention *a) {

@@ -34,11 +34,15 @@ bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s) {
   if (!view_of(vq_in(op, 0), &s->q) || !view_of(vq_in(op, 1), &s->k) ||
       !view_of(vq_in(op, 2), &s->v))
     return false;
+  bool grad = code == VQ_OP_attention_grad;
+  if (grad && !view_of(vq_in(op, 3), &s->g)) return false;
   s->op = op;
-  s->bias = vq_in_opt(op, 3);
+  s->bias = vq_in_opt(op, grad ? 4 : 3);
   if (s->bias && s->bias->kind != VQ_VALUE_ARG) return false;
   bool codes = code == VQ_OP_attention_int;
-  s->heads = codes ? VQ_ATTRS(op, attention_int)->heads : VQ_ATTRS(op, attention)->heads;
+  s->heads = codes  ? VQ_ATTRS(op, attention_int)->heads
+             : grad ? VQ_ATTRS(op, attention_grad)->heads
+                    : VQ_ATTRS(op, attention)->heads;
   s->batch = q->dim[0], s->n = q->dim[1], s->m = v->dim[1];
   s->d = q->dim[2] / s->heads, s->e = v->dim[2] / s->heads;
   s->m_pad = round_up(s->m, VQ_PANEL), s->e_pad = round_up(s->e, VQ_PANEL);

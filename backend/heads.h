@@ -21,7 +21,7 @@ typedef struct vq_view {
 typedef struct vq_heads {
   const vq_op *op;
   vq_chain chain;
-  vq_view q, k, v;
+  vq_view q, k, v, g;  // g: of attention_grad
   const vq_value *bias;
   int64_t batch, heads, n, m, d, e;  // d of q and k, e of v, per head
   int64_t m_pad, e_pad;              // to whole panels
@@ -30,7 +30,8 @@ typedef struct vq_heads {
   LLVMValueRef b, h;  // while emitting: sample and head
 } vq_heads;
 
-// Describes a kernel whose anchor is attention or attention_int, as `code` says.
+// Describes a kernel whose anchor is attention, attention_int or attention_grad, as
+// `code` says; the products are those of the first two.
 bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s);
 
 // Address of token `n` (i64) of the current head, of `size` elements.
@@ -38,6 +39,17 @@ LLVMValueRef vq_heads_token(const vq_emit *e, const vq_heads *s, const vq_view *
                             LLVMValueRef n, int64_t size);
 // Address of the bias of query `n`; NULL: there is none.
 LLVMValueRef vq_heads_bias(const vq_emit *e, const vq_heads *s, LLVMValueRef n);
+// `n` tokens of a head, of `size` elements each, times `scale`, as panels at `to`: across,
+// the sum is over elements and a token is a column; of rows the sum is over tokens.
+typedef struct vq_tokens {
+  const vq_view *view;
+  int64_t n, size;
+  double scale;
+} vq_tokens;
+void vq_heads_pack_across(const vq_emit *e, const vq_heads *s, vq_tokens t,
+                          LLVMValueRef to);
+void vq_heads_pack_rows(const vq_emit *e, const vq_heads *s, vq_tokens t,
+                        LLVMValueRef to);
 // Columns of a tile of the product, and vectors in `cols` columns.
 unsigned vq_heads_width(const vq_emit *e, const vq_product *p);
 

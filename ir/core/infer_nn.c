@@ -211,20 +211,21 @@ vq_status vq_infer_softmax(vq_rule *r) {
 }
 
 // bias [Bb, Hb, N, M], where Bb divides the batch and Hb the heads.
-static vq_status check_bias(vq_rule *r, int64_t batch, int64_t heads,
+static vq_status check_bias(vq_rule *r, unsigned at, int64_t batch, int64_t heads,
                             int64_t n, int64_t m) {
-  if (vq_rule_rank(r, 3, 4)) return VQ_ERR;
-  const vq_type *bias = vq_rule_in(r, 3);
+  if (vq_rule_rank(r, at, 4)) return VQ_ERR;
+  const vq_type *bias = vq_rule_in(r, at);
   if (bias->dim[0] < 1 || batch % bias->dim[0] || bias->dim[1] < 1 ||
       heads % bias->dim[1])
-    return vq_rule_bad(r, VQ_E_shape, 3,
+    return vq_rule_bad(r, VQ_E_shape, at,
                        "expected divisors of batch %lld and heads %lld first",
                        (long long)batch, (long long)heads);
   int64_t want[] = {bias->dim[0], bias->dim[1], n, m};
-  return vq_rule_shape(r, 3, 4, want);
+  return vq_rule_shape(r, at, 4, want);
 }
 
-vq_status vq_rule_heads(vq_rule *r, int64_t heads, float scale) {
+// q, k, v and, as operand `at`, perhaps a bias.
+static vq_status check_heads(vq_rule *r, int64_t heads, float scale, unsigned at) {
   const vq_type *q = vq_rule_in(r, 0), *k = vq_rule_in(r, 1),
                 *v = vq_rule_in(r, 2);
   for (unsigned i = 0; i < 3; i++)
@@ -241,9 +242,13 @@ vq_status vq_rule_heads(vq_rule *r, int64_t heads, float scale) {
   int64_t want_v[] = {q->dim[0], k->dim[1], v->dim[2]};
   if (vq_rule_shape(r, 1, 3, want_k) || vq_rule_shape(r, 2, 3, want_v))
     return VQ_ERR;
-  if (r->n_in > 3 &&
-      check_bias(r, q->dim[0], heads, q->dim[1], k->dim[1]))
-    return VQ_ERR;
+  return r->n_in > at ? check_bias(r, at, q->dim[0], heads, q->dim[1], k->dim[1])
+                      : VQ_OK;
+}
+
+vq_status vq_rule_heads(vq_rule *r, int64_t heads, float scale) {
+  if (check_heads(r, heads, scale, 3)) return VQ_ERR;
+  const vq_type *q = vq_rule_in(r, 0), *v = vq_rule_in(r, 2);
   int64_t dim[] = {q->dim[0], q->dim[1], v->dim[2]};
   return vq_rule_result(r, VQ_f32, 3, dim);
 }
@@ -262,4 +267,14 @@ vq_status vq_infer_attention(vq_rule *r) {
     return vq_rule_bad_attr(r, "probability_bits", "is %lld, expected 0 to 8",
                             (long long)a->probability_bits);
   return vq_rule_heads(r, a->heads, a->scale);
+}
+
+vq_status vq_infer_attention_grad(vq_rule *r) {
+  ATTRS(attention_grad);
+  if (check_heads(r, a->heads, a->scale, 4)) return VQ_ERR;
+  const int64_t *q = vq_rule_in(r, 0)->dim, *v = vq_rule_in(r, 2)->dim;
+  int64_t g[] = {q[0], q[1], v[2]};
+  if (vq_rule_shape(r, 3, 3, g)) return VQ_ERR;
+  int64_t dim[] = {q[0], q[1] * q[2] + v[1] * q[2] + v[1] * v[2]};
+  return vq_rule_result(r, VQ_f32, 2, dim);
 }

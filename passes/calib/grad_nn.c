@@ -147,19 +147,13 @@ RULE(conv2d) {
 //
 // Per head, with scores s = scale q k^T + bias, p = softmax s, y = p v:
 //
-//   dv = p^T dy      dp = dy v^T      ds = p (dp - D), D = rowsum(dy y)
+//   dv = p^T dy      dp = dy v^T      ds = p (dp - D), D = rowsum(p dp)
 //   dq = scale ds k  dk = scale ds^T q   dbias = ds
 //
-// p is computed again rather than kept from the forward pass: it is the largest
-// tensor of a block, and would live until the block's turn comes. D needs no p:
-// rowsum(p dp) = rowsum(dy y) (Dao et al., FlashAttention, 2022, appendix B.2). The
-// n x m matrices are never transposed, their small factors are: dv^T = dy^T p.
-
-typedef struct heads {
-  int64_t batch, n_head;
-  vq_value *q, *qt;  // scaled: [b, h, n, d] and [b, h, d, n]
-  vq_value *p;       // [b, h, n, m]
-} heads;
+// attention_grad computes the first three with p again rather than kept from the
+// forward pass: it is the largest tensor of a block, and would live until the block's
+// turn comes. The scores' own gradient is needed for a bias alone, which is seldom asked
+// for, and built of ops.
 
 // [b, n, h * d] as [b, h, n, d], or [b, h, d, n] if `across`.
 static vq_value *split(vq_grad *g, vq_value *x, int64_t n_head, bool across) {
@@ -170,68 +164,57 @@ static vq_value *split(vq_grad *g, vq_value *x, int64_t n_head, bool across) {
                    across ? (int64_t[]){0, 2, 3, 1} : (int64_t[]){0, 2, 1, 3});
 }
 
-static vq_value *merge(vq_grad *g, vq_value *x, bool across, const vq_type *to) {
-  x = TRANSPOSE(x, across ? (int64_t[]){0, 3, 1, 2} : (int64_t[]){0, 2, 1, 3});
-  return RESHAPE(x, 3, to->dim);
-}
-
 // The scores' shape [b, h, n, m] with b and h each in two: how often the bias
 // repeats, and its own.
-static void repeats(const heads *a, const vq_type *bias, int64_t *dim) {
-  const int64_t *t = bias->dim;
-  int64_t all[] = {a->batch / t[0], t[0], a->n_head / t[1], t[1], t[2], t[3]};
+static void repeats(const vq_op *op, int64_t *dim) {
+  const int64_t *t = vq_in(op, 3)->type->dim;
+  int64_t batch = A->type->dim[0], n_head = VQ_ATTRS(op, attention)->heads;
+  int64_t all[] = {batch / t[0], t[0], n_head / t[1], t[1], t[2], t[3]};
   memcpy(dim, all, sizeof all);
 }
 
-static vq_value *add_bias(vq_grad *g, const heads *a, vq_value *s, vq_value *bias) {
-  const int64_t *t = bias->type->dim;
+static vq_value *add_bias(vq_grad *g, const vq_op *op, vq_value *s) {
+  const int64_t *t = vq_in(op, 3)->type->dim;
   int64_t dim[6], own[] = {1, t[0], 1, t[1], t[2], t[3]};
-  repeats(a, bias->type, dim);
-  s = PLUS(RESHAPE(s, 6, dim), RESHAPE(bias, 6, own));
-  return RESHAPE(s, 4, (int64_t[]){a->batch, a->n_head, t[2], t[3]});
+  repeats(op, dim);
+  s = PLUS(RESHAPE(s, 6, dim), RESHAPE(vq_in(op, 3), 6, own));
+  return RESHAPE(s, 4, (int64_t[]){dim[0] * dim[1], dim[2] * dim[3], t[2], t[3]});
 }
 
-static vq_status again(vq_grad *g, const vq_op *op, heads *a) {
-  const vq_attrs_attention *at = VQ_ATTRS(op, attention);
-  *a = (heads){.batch = A->type->dim[0], .n_head = at->heads};
-  vq_value *q = MUL(A, K((double)at->scale));
-  a->q = split(g, q, a->n_head, false);
-  a->qt = split(g, q, a->n_head, true);
-  vq_value *s = MATMUL(a->q, split(g, B, a->n_head, true));
-  if (vq_in_opt(op, 3)) s = add_bias(g, a, s, vq_in(op, 3));
-  a->p = UNARY(softmax, s);
-  return a->p && a->qt ? VQ_OK : VQ_ERR;
-}
-
-// The gradient of the scores, [b, h, n, m].
-static vq_value *of_scores(vq_grad *g, const vq_op *op, const heads *a, vq_value *dy) {
-  const int64_t *y = Y->type->dim;
-  int64_t dim[] = {y[0], y[1], a->n_head, y[2] / a->n_head};
-  vq_value *sum = SUM(RESHAPE(MUL(dy, Y), 4, dim), 1u << 3, true);
-  sum = TRANSPOSE(sum, (int64_t[]){0, 2, 1, 3});
-  vq_value *dp = MATMUL(split(g, dy, a->n_head, false), split(g, C, a->n_head, true));
-  return MUL(a->p, SUB(dp, sum));
-}
-
-static vq_value *of_bias(vq_grad *g, const vq_op *op, const heads *a, vq_value *ds) {
-  const vq_type *bias = vq_in(op, 3)->type;
+static vq_value *of_bias(vq_grad *g, const vq_op *op, vq_value *dy) {
+  const vq_attrs_attention *a = VQ_ATTRS(op, attention);
+  vq_value *q = split(g, MUL(A, K((double)a->scale)), a->heads, false);
+  vq_value *p = add_bias(g, op, MATMUL(q, split(g, B, a->heads, true)));
+  p = UNARY(softmax, p);
+  vq_value *dp = MATMUL(split(g, dy, a->heads, false), split(g, C, a->heads, true));
+  vq_value *ds = MUL(p, SUB(dp, SUM(MUL(p, dp), 1u << 3, true)));
   int64_t dim[6];
-  repeats(a, bias, dim);
+  repeats(op, dim);
   vq_value *d = SUM(RESHAPE(ds, 6, dim), 1u << 0 | 1u << 2, false);
-  return RESHAPE(d, 4, bias->dim);
+  return RESHAPE(d, 4, vq_in(op, 3)->type->dim);
+}
+
+// The part of attention_grad's result for operand `i`.
+static vq_value *part(vq_grad *g, const vq_op *op, vq_value *all, unsigned i) {
+  int64_t begin[] = {0, 0}, size[2];
+  for (unsigned k = 0; k <= i; k++) {
+    const int64_t *t = vq_in(op, k)->type->dim;
+    begin[1] += k ? size[1] : 0;
+    size[0] = t[0], size[1] = t[1] * t[2];
+  }
+  return RESHAPE(SLICE(all, begin, size), 3, vq_in(op, i)->type->dim);
 }
 
 RULE(attention) {
-  heads a;
-  double scale = (double)VQ_ATTRS(op, attention)->scale;
-  if (again(g, op, &a)) return VQ_ERR;
-  ADD(2, merge(g, MATMUL(split(g, DY, a.n_head, true), a.p), true, C->type));
-  vq_value *ds = of_scores(g, op, &a, DY);
-  if (vq_grad_wants(g, op, 0)) {
-    vq_value *d = MATMUL(ds, split(g, B, a.n_head, false));
-    ADD(0, MUL(merge(g, d, false, A->type), K(scale)));
+  const vq_attrs_attention *at = VQ_ATTRS(op, attention);
+  vq_attrs_attention_grad a = {.heads = at->heads, .scale = at->scale};
+  vq_value *in[] = {A, B, C, DY, vq_in_opt(op, 3)};
+  vq_value *all = NULL;
+  if (vq_grad_wants(g, op, 0) || vq_grad_wants(g, op, 1) || vq_grad_wants(g, op, 2)) {
+    all = vq_build1(&g->b, VQ_OP_attention_grad, in, in[4] ? 5 : 4, &a, VQ_LIT(""));
+    if (!all) return VQ_ERR;
   }
-  ADD(1, merge(g, MATMUL(a.qt, ds), true, B->type));
-  ADD(3, of_bias(g, op, &a, ds));
+  for (unsigned i = 0; i < 3; i++) ADD(i, part(g, op, all, i));
+  ADD(3, of_bias(g, op, DY));
   return VQ_OK;
 }

@@ -32,6 +32,7 @@ static bool is_anchor(const vq_op *op) {
       return axis == -1 || axis == op->out->type->rank - 1;
     }
     case VQ_OP_attention:
+    case VQ_OP_attention_grad:
     case VQ_OP_attention_int:
     case VQ_OP_layer_norm:
       return true;
@@ -103,6 +104,11 @@ static bool has_unit_steps(const vq_op *slice) {
   for (unsigned k = 0; k < step.n; k++)
     if (step.p[k] != 1) return false;
   return true;
+}
+
+static bool has_heads(const vq_op *op) {
+  return op->code == VQ_OP_attention || op->code == VQ_OP_attention_int ||
+         op->code == VQ_OP_attention_grad;
 }
 
 // Slices that only `op` reads, in program order.
@@ -185,6 +191,14 @@ static void name_anchor(vq_strbuf *s, const vq_op *op) {
       vq_strbuf_printf(s, "_m%lldn%lldk%lld%s", rows, cols, depth_of(op),
                        op->n_in > 2 ? "_bias" : "");
       break;
+    case VQ_OP_attention_grad: {
+      const int64_t *q = vq_in(op, 0)->type->dim, *v = vq_in(op, 2)->type->dim;
+      long long heads = VQ_ATTRS(op, attention_grad)->heads;
+      vq_strbuf_printf(s, "attentiongrad_b%lldh%lldn%lldm%lldd%llde%lld%s", (long long)q[0],
+                       heads, (long long)q[1], (long long)v[1], q[2] / heads, v[2] / heads,
+                       op->n_in > 4 ? "_bias" : "");
+      break;
+    }
     case VQ_OP_attention:
     case VQ_OP_attention_int: {
       long long heads = op->code == VQ_OP_attention
@@ -223,13 +237,12 @@ static void name_group(vq_strbuf *s, const group *g) {
 // *status VQ_ERR after a diagnostic.
 static vq_op *fuse_at(vq_op *op, vq_pass_ctx *pc, vq_status *status) {
   group g = {.n = 0};
-  if (op->code == VQ_OP_attention || op->code == VQ_OP_attention_int)
-    take_slices(&g, op);
+  if (has_heads(op)) take_slices(&g, op);
   if (op->code == VQ_OP_linear || op->code == VQ_OP_layer_norm)
     take_rows(&g, op);
   g.anchor = g.n;
   g.op[g.n++] = op;
-  grow(&g);
+  if (op->code != VQ_OP_attention_grad) grow(&g);
   vq_op *next = op->next;
   for (unsigned i = g.anchor + 1; i < g.n; i++)
     if (next == g.op[i]) next = next->next;

@@ -9,7 +9,7 @@ typedef struct op_case {
     int dtype;  // VQ_N_DTYPES: none
     unsigned rank;
     int64_t dim[6];
-  } in[4];
+  } in[5];
   double lo, hi;
 } op_case;
 
@@ -135,7 +135,11 @@ static vq_module *with_cases(case_fn use, double (*limit)[2]) {
     {VQ_OP_attention, A(attention, .heads = 3, .scale = 0.5f), {T(f32, 2, 5, 12), T(f32, 2,
         7, 12), T(f32, 2, 7, 15), END}, 0, 0},
     {VQ_OP_attention, A(attention, .heads = 2, .scale = 0.25f), {T(f32, 4, 19, 64), T(f32, 4,
-        19, 64), T(f32, 4, 19, 64), T(f32, 2, 1, 19, 19)}, 0, 0},
+        19, 64), T(f32, 4, 19, 64), T(f32, 2, 1, 19, 19), END}, 0, 0},
+    {VQ_OP_attention_grad, A(attention_grad, .heads = 3, .scale = 0.5f), {T(f32, 2, 5, 12),
+        T(f32, 2, 7, 12), T(f32, 2, 7, 15), T(f32, 2, 5, 15), END}, 0, 0},
+    {VQ_OP_attention_grad, A(attention_grad, .heads = 2, .scale = 0.25f), {T(f32, 4, 19, 64),
+        T(f32, 4, 19, 64), T(f32, 4, 19, 64), T(f32, 4, 19, 64), T(f32, 2, 1, 19, 19)}, 0, 0},
   };
   return use(cases, VQ_COUNT(cases), limit);
 }

@@ -328,6 +328,15 @@ static void each_row(visit_fn visit, void *user) {
         "operand v is tensor<4x6x8, f32>, expected shape 4x7x8"),
     BAD(attention, "f32:5x6 f32:4x7x6 f32:4x7x8", ATT(2),
         "operand q is tensor<5x6, f32>, expected rank 3"),
+#define ATG(h) A(attention_grad, .heads = h, .scale = 0.125f)
+    GOOD(attention_grad, "f32:4x5x6 f32:4x7x6 f32:4x7x8 f32:4x5x8", ATG(2), "f32:4x128"),
+    GOOD(attention_grad, "f32:4x5x6 f32:4x7x6 f32:4x7x8 f32:4x5x8 f32:2x1x5x7", ATG(2),
+         "f32:4x128"),
+    BAD(attention_grad, "f32:4x5x6 f32:4x7x6 f32:4x7x8 f32:4x5x6", ATG(2),
+        "operand g is tensor<4x5x6, f32>, expected shape 4x5x8"),
+    BAD(attention_grad, "f32:4x5x6 f32:4x7x6 f32:4x7x8 f32:4x5x8 f32:2x1x5x6", ATG(2),
+        "operand bias is tensor<2x1x5x6, f32>, expected shape 2x1x5x7"),
+    BAD(attention_grad, "f32:4x5x6 f32:4x7x6 f32:4x7x8 f32:4x5x8", ATG(4), "heads is 4"),
     BAD(attention, "f32:1x1x2 f32:1x1x2 f32:1x1x2", A(attention, .heads = 1, .scale = NAN),
         "scale is not finite"),
   };

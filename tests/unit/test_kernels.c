@@ -66,6 +66,36 @@ static void add_attention(text *t, int batch, int heads, int n, int m, int d,
   result(t, y);
 }
 
+// `packed`: q, k and v in one tensor, n == m, d == e.
+static void add_attention_grad(text *t, int batch, int heads, int n, int m, int d, int e,
+                               bool packed, int batch_b) {
+  unsigned c = t->n_case;
+  const char *q = shape("%dx%dx%d, f32", batch, n, heads * d);
+  vq_strbuf s = {0};
+  if (packed) {
+    unsigned x = arg(t, shape("%dx%dx%d, f32", batch, n, 3 * heads * d));
+    for (int i = 0; i < 3; i++) {
+      vq_strbuf_printf(&t->body,
+                       "  %%s%u_%d = slice %%a%u {begin = [0, 0, %d], size = [%d, %d, %d]} :"
+                       " tensor<%s>\n", c, i, x, i * heads * d, batch, n, heads * d, q);
+      vq_strbuf_printf(&s, "%%s%u_%d, ", c, i);
+    }
+  } else {
+    vq_strbuf_printf(&s, "%%a%u, ", arg(t, q));
+    vq_strbuf_printf(&s, "%%a%u, ", arg(t, shape("%dx%dx%d, f32", batch, m, heads * d)));
+    vq_strbuf_printf(&s, "%%a%u, ", arg(t, shape("%dx%dx%d, f32", batch, m, heads * e)));
+  }
+  vq_strbuf_printf(&s, "%%a%u", arg(t, shape("%dx%dx%d, f32", batch, n, heads * e)));
+  if (batch_b)
+    vq_strbuf_printf(&s, ", %%a%u", arg(t, shape("%dx1x%dx%d, f32", batch_b, n, m)));
+  const char *y = shape("%dx%d, f32", batch, heads * ((n + m) * d + m * e));
+  vq_strbuf_printf(&t->body,
+                   "  %%v%u = attention_grad %s {heads = %d, scale = 0.5} : tensor<%s>\n", c,
+                   vq_strbuf_z(&s), heads, y);
+  vq_strbuf_release(&s);
+  result(t, y);
+}
+
 static void add_patches(text *t, int batch, int h, int w, int ph, int pw, int o) {
   int k = 3 * ph * pw;
   const char *y = shape("%dx%dx%d, f32", batch, h / ph * (w / pw), o);
@@ -164,6 +194,19 @@ START_TEST(attention) {
 }
 END_TEST
 
+START_TEST(attention_grad) {
+  text t = {.n_arg = 0};
+  add_attention_grad(&t, 1, 1, 1, 1, 1, 1, false, 0);
+  add_attention_grad(&t, 2, 3, 17, 17, 8, 8, true, 0);
+  add_attention_grad(&t, 1, 2, 67, 67, 7, 7, true, 1);
+  add_attention_grad(&t, 2, 1, 3, 33, 5, 31, false, 2);
+  add_attention_grad(&t, 1, 3, 31, 14, 16, 17, false, 0);
+  add_attention_grad(&t, 2, 1, 97, 50, 24, 16, false, 2);
+  add_attention_grad(&t, 1, 1, 49, 49, 32, 32, true, 0);
+  check_cases(&t);
+}
+END_TEST
+
 START_TEST(rows) {
   text t = {.n_arg = 0};
   static const int size[][2] = {{1, 1}, {9, 7}, {17, 16}, {8, 33}, {3, 67}};
@@ -202,6 +245,7 @@ int main(void) {
   TCase *c = tcase_create("kernels");
   tcase_add_test(c, gemm);
   tcase_add_test(c, attention);
+  tcase_add_test(c, attention_grad);
   tcase_add_test(c, rows);
   tcase_add_test(c, tables);
   tcase_add_test(c, elementwise);
