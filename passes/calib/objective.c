@@ -10,6 +10,7 @@
 #include "calib/blocks.h"
 #include "calib/grad.h"
 #include "calib/loss.h"
+#include "passes.h"
 #include "vq/rewrite.h"
 
 static vq_status unsuitable(const char *what, vq_diag *diag) {
@@ -137,6 +138,9 @@ static vq_status build(vq_func *f, vq_value *logits, const vq_objective *o,
   }
   vq_str name = VQ_LIT("loss");
   if (vq_build_return(&b, 1, &loss, &name)) return VQ_ERR;
+  // Behind the last tap only the class token's row counts. What a gradient stops at are
+  // reductions, which the pass leaves as they are.
+  if (vq_pass_drop_rows(f->module, pc)) return VQ_ERR;
   vq_value *image = &f->arg[0];
   vq_grad_request r = {.wrt = &image, .n_wrt = 1, .stop = s.v, .n_stop = s.n,
                        .results = true};

@@ -111,13 +111,27 @@ static bool has_heads(const vq_op *op) {
          op->code == VQ_OP_attention_grad;
 }
 
-// Slices that only `op` reads, in program order.
+// The slice that operand `i` is, for `op` alone; NULL if it is none. An attention and its
+// gradient read the same slices, so each gets copies, which cost nothing in a kernel.
+static vq_op *own_slice(vq_op *op, unsigned i) {
+  vq_op *def = vq_in(op, i)->kind == VQ_VALUE_RESULT ? vq_in(op, i)->def : NULL;
+  if (!def || def->code != VQ_OP_slice || !has_unit_steps(def)) return NULL;
+  if (only_user(def->out) == op) return def;
+  vq_each_use(def->out, u)
+    if (!has_heads(u->user) || u->idx > 2) return NULL;
+  vq_map map = {0};
+  vq_builder b = {op->func, op, def->loc, NULL};
+  vq_op *copy = vq_clone_op(&b, def, &map);
+  vq_map_release(&map);
+  vq_set_operand(op, i, copy->out);
+  return copy;
+}
+
+// The slices that q, k and v are, in program order.
 static void take_slices(group *g, vq_op *op) {
   for (unsigned i = 0; i < 3; i++) {
-    vq_op *def = vq_in(op, i)->kind == VQ_VALUE_RESULT ? vq_in(op, i)->def : NULL;
-    if (!def || def->code != VQ_OP_slice || only_user(def->out) != op ||
-        !has_unit_steps(def))
-      continue;
+    vq_op *def = own_slice(op, i);
+    if (!def) continue;
     bool known = false;
     for (unsigned k = 0; k < g->n; k++) known |= g->op[k] == def;
     if (!known) g->op[g->n++] = def;
