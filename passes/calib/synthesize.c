@@ -18,6 +18,7 @@
 // A batch is filled up by computing its last picture again.
 #include "calib/synthesize.h"
 
+#include "vq/elementary.h"
 #include "vq/exec.h"
 #include "vq/rng.h"
 
@@ -99,7 +100,7 @@ static void move(const run *r, picture *p, const float *d, double rate, double f
 static double rate_at(const vq_synthesis *s, int64_t step, int64_t phase) {
   int64_t warm = phase / 5, at = step % phase;
   if (at < warm) return s->rate * (double)(at + 1) / (double)warm;
-  return s->rate / 2 * (1 + cos(M_PI * (double)(at - warm) / (double)(phase - warm)));
+  return s->rate / 2 * (1 + vq_cos(M_PI * (double)(at - warm) / (double)(phase - warm)));
 }
 
 static float *numbers_of(const run *r, unsigned arg, int64_t b) {
@@ -116,7 +117,7 @@ static void draw(const run *r, int64_t b, bool second) {
   p->roll = below(&p->rng, 2 * most + 1) - most;
   p->mirror = vq_rng_next(&p->rng) >> 63;
   for (int64_t c = 0; c < r->channels && p->style->colors; c++) {
-    gain[c] = (float)exp(2 * uniform(&p->rng) - 1);
+    gain[c] = (float)vq_exp(2 * uniform(&p->rng) - 1);
     shift[c] = (float)(2 * uniform(&p->rng) - 1) * gain[c];
   }
 }

@@ -23,6 +23,7 @@
 #include "quant/places.h"
 #include "quant/range.h"
 #include "quant/tapped.h"
+#include "vq/elementary.h"
 
 #include <math.h>
 
@@ -115,7 +116,7 @@ static void close_first_sweep(observer *o) {
 static double beyond_seen(const tap *t) {
   static const double many = 4096;
   double n = t->n_seen > 2 ? (double)t->n_seen : 2;
-  return n < many ? sqrt(log(many) / log(n)) : 1;
+  return n < many ? sqrt(vq_log(many) / vq_log(n)) : 1;
 }
 
 static void set_scale(observer *o, const tap *t) {

@@ -34,6 +34,7 @@
 #include "quant/quantizer.h"
 #include "quant/range.h"
 #include "quant/tapped.h"
+#include "vq/elementary.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -92,7 +93,7 @@ static split plan(vq_op *fq, double limit, double max_share,
   double median = width[n / 2];
   double *ratio = VQ_NEW_N(pc->temp, double, n);
   for (size_t c = 0; c < n; c++) {
-    ratio[c] = median > 0 ? fmax(pow((most[c] - least[c]) / median, balance), 0.125) : 1;
+    ratio[c] = median > 0 ? fmax(vq_pow((most[c] - least[c]) / median, balance), 0.125) : 1;
     least[c] /= ratio[c], most[c] /= ratio[c];
     width[c] = most[c] - least[c];
   }

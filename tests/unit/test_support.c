@@ -7,6 +7,7 @@
 
 #include "vq/arena.h"
 #include "vq/diag.h"
+#include "vq/elementary.h"
 #include "vq/map.h"
 #include "vq/strbuf.h"
 #include "vq/type.h"
@@ -337,6 +338,28 @@ START_TEST(bug_runs_its_hook) {
 }
 END_TEST
 
+static void expect_near(double is, double want) {
+  ck_assert_msg(fabs(is - want) <= 1e-15 * (fabs(want) + 1e-300), "%a, expected %a", is, want);
+}
+
+START_TEST(elementary_functions) {
+  for (int i = -500; i <= 500; i++) {
+    double x = i * 1.37 / (i % 3 ? 7 : 1);
+    expect_near(vq_exp(x), exp(x));
+    ck_assert(fabs(vq_cos(x) - cos(x)) < 1e-15);
+    if (i <= 0) continue;
+    expect_near(vq_log(x), log(x));
+    expect_near(vq_log(1 / x), log(1 / x));
+    ck_assert(fabs(vq_pow(x, 0.4) / pow(x, 0.4) - 1) < 4e-15);
+  }
+  ck_assert(vq_exp(0) == 1 && vq_log(1) == 0 && vq_cos(0) == 1);
+  ck_assert(vq_exp(-701) == 0 && isinf(vq_exp(710)) && isinf(vq_log(0)));
+  ck_assert(vq_pow(0, 0.4) == 0 && vq_pow(0, 0) == 1 && isnan(vq_exp(NAN)));
+  // a value, not only nearness: these are the bits everywhere
+  ck_assert(vq_exp(1) == 0x1.5bf0a8b14576ap+1 && vq_log(10) == 0x1.26bb1bbb55516p+1);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("support");
   TCase *t = tcase_create("support");
@@ -356,6 +379,7 @@ int main(void) {
   tcase_add_test(t, limits_mute);
   tcase_add_test(t, locations_are_interned);
   tcase_add_test(t, bug_runs_its_hook);
+  tcase_add_test(t, elementary_functions);
   suite_add_tcase(s, t);
   SRunner *r = srunner_create(s);
   srunner_run_all(r, CK_ENV);

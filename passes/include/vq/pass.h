@@ -41,7 +41,8 @@ struct vq_pass_ctx {
   bool broken;         // set by a pass that fails because it found the module invalid
 };
 
-// Adds `n` to the running pass's statistic `name` (a string literal).
+// Adds `n` to the running pass's statistic `name` (a string literal); nowhere when no
+// pipeline runs it.
 void vq_stat(vq_pass_ctx *pc, const char *name, int64_t n);
 
 // All built-in passes, in passes.def order.
