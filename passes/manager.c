@@ -20,14 +20,15 @@ struct vq_stats {
 
 void vq_stat(vq_pass_ctx *pc, const char *name, int64_t n) {
   struct vq_stats *s = pc->stats;
-  for (size_t i = 0; s && i < s->entry.n; i++) {
+  if (!s) return;
+  for (size_t i = 0; i < s->entry.n; i++) {
     vq_stat_entry *e = &s->entry.p[i];
     if (strcmp(e->pass, s->pass) || strcmp(e->name, name)) continue;
     e->n += n;
     return;
   }
   vq_stat_entry e = {s->pass, name, n};
-  if (s) vq_vec_push(&s->entry, e);
+  vq_vec_push(&s->entry, e);
 }
 
 // ---- measuring ----------------------------------------------------------------
