@@ -7,6 +7,7 @@
 #include "labels.h"
 #include "machine.h"
 #include "source.h"
+#include "vq/compare.h"
 
 enum { CHUNK = 16 };  // samples between two looks at the progress bar
 
@@ -16,8 +17,8 @@ typedef struct evaluation {
   bool has_other;
   source s;
   int64_t *label;  // NULL: none given
-  int64_t n, n_top1, n_top5, n_agree;
-  double cosine_sum, cosine_min, max_diff;
+  int64_t n, n_top1, n_top5;
+  vq_rows rows;  // compared
 } evaluation;
 
 // ---- one sample -----------------------------------------------------------------
@@ -30,37 +31,6 @@ static int64_t rank_of(const float *y, int64_t n, int64_t label) {
   for (int64_t i = 0; i < n; i++)
     rank += y[i] > y[label] || (y[i] == y[label] && i < label);
   return rank;
-}
-
-static int64_t best_class(const float *y, int64_t n) {
-  int64_t best = 0;
-  for (int64_t i = 1; i < n; i++)
-    if (y[i] > y[best] || isnan(y[best])) best = i;
-  return best;
-}
-
-static double cosine(const float *a, const float *b, int64_t n) {
-  double ab = 0, aa = 0, bb = 0;
-  for (int64_t i = 0; i < n; i++) {
-    ab += (double)a[i] * (double)b[i];
-    aa += (double)a[i] * (double)a[i];
-    bb += (double)b[i] * (double)b[i];
-  }
-  if (aa == 0 && bb == 0) return 1;
-  return aa == 0 || bb == 0 ? 0 : ab / (sqrt(aa) * sqrt(bb));
-}
-
-// The comparisons are written so that a NaN counts as the worst.
-static void compare(evaluation *e, const float *y, const float *z) {
-  int64_t n = e->m.out_count;
-  double c = cosine(y, z, n);
-  e->n_agree += best_class(y, n) == best_class(z, n);
-  e->cosine_sum += c;
-  if (!(c >= e->cosine_min)) e->cosine_min = c;
-  for (int64_t i = 0; i < n; i++) {
-    double diff = fabs((double)y[i] - (double)z[i]);
-    if (!(diff <= e->max_diff)) e->max_diff = diff;
-  }
 }
 
 // ---- all samples ----------------------------------------------------------------
@@ -91,7 +61,7 @@ static vq_status run_chunk(evaluation *e, int64_t k, float *x, float *y,
       e->n_top1 += rank < 1;
       e->n_top5 += rank < 5;
     }
-    if (e->has_other) compare(e, y + i * n_out, z + i * n_out);
+    if (e->has_other) vq_rows_add(&e->rows, z + i * n_out, y + i * n_out, n_out);
   }
   e->n += k;
   return VQ_OK;
@@ -143,10 +113,10 @@ static void print_result(const evaluation *e) {
     print_share("top-5", e->n_top5, e->n);
   }
   if (!e->has_other) return;
-  print_share("agreement", e->n_agree, e->n);
-  printf("%-11s mean %.6f, worst %.6f\n", "cosine",
-         e->n ? e->cosine_sum / (double)e->n : 1, e->cosine_min);
-  printf("%-11s %.3g at most\n", "difference", e->max_diff);
+  print_share("agreement", e->rows.agree, e->n);
+  printf("%-11s mean %.6f, worst %.6f\n", "cosine", vq_rows_cosine(&e->rows),
+         e->rows.cosine_least);
+  printf("%-11s %.3g at most\n", "difference", e->rows.difference);
 }
 
 static vq_status write_json(const evaluation *e) {
@@ -160,10 +130,10 @@ static vq_status write_json(const evaluation *e) {
     json_number(&j, "top5", share(e->n_top5, e->n));
   }
   if (e->has_other) {
-    json_number(&j, "agreement", share(e->n_agree, e->n));
-    json_number(&j, "cosine_mean", e->n ? e->cosine_sum / (double)e->n : 1);
-    json_number(&j, "cosine_min", e->cosine_min);
-    json_number(&j, "max_abs_diff", e->max_diff);
+    json_number(&j, "agreement", vq_rows_agreement(&e->rows));
+    json_number(&j, "cosine_mean", vq_rows_cosine(&e->rows));
+    json_number(&j, "cosine_min", e->rows.cosine_least);
+    json_number(&j, "max_abs_diff", e->rows.difference);
   }
   json_end(&j);
   return json_write(&j, path, &e->d->diag);
@@ -193,7 +163,7 @@ int do_eval(driver *d) {
                        "both");
   if (opt_given(o, OPT_reference) && !opt_given(o, OPT_against))
     return usage_error(d, "--reference needs --against");
-  evaluation e = {.d = d, .cosine_min = 1};
+  evaluation e = {.d = d};
   vq_status s = evaluate(&e);
   free(e.label);
   source_close(&e.s);

@@ -198,7 +198,7 @@ static vq_status for_sqnr(chooser *s, double given, unsigned *out) {
     unsigned mid = good + (bad - good) / 2;
     vq_measures got;
     if (try_groups(s, mid, &got)) return VQ_ERR;
-    if (got.sqnr >= s->target)
+    if (vq_sums_sqnr(&got.result.all) >= s->target)
       good = mid;
     else
       bad = mid;
@@ -215,7 +215,7 @@ vq_status mixed_choose(driver *d, const vq_module *m, vq_exec *exec) {
   s.base = vq_module_clone(m);
   vq_status st = run_part(&s, NULL, "insert-quantizers", s.base);
   if (!st) st = order_groups(&s, &given);
-  if (!st) st = s.by_size ? for_size(&s, &n) : for_sqnr(&s, given.sqnr, &n);
+  if (!st) st = s.by_size ? for_size(&s, &n) : for_sqnr(&s, vq_sums_sqnr(&given.result.all), &n);
   if (!st) d->opt.value[OPT_bits] = with_lowered(&s, n);
   if (!st && opt_given(&d->opt, OPT_verbose))
     fprintf(stderr, "mixed: weights of %d bits in %u of %u groups of layers\n", LOW, n, s.n);

@@ -191,9 +191,9 @@ static vq_status report_json(driver *d, const report *r, const vq_module *m, con
   json j = {0};
   json_begin(&j, NULL);
   json_int(&j, "samples", r->m.n_sample);
-  json_number(&j, "sqnr_db", r->m.sqnr);
-  json_number(&j, "cosine", r->m.cosine);
-  json_number(&j, "agreement", r->m.agreement);
+  json_number(&j, "sqnr_db", vq_sums_sqnr(&r->m.result.all));
+  json_number(&j, "cosine", vq_rows_cosine(&r->m.result));
+  json_number(&j, "agreement", vq_rows_agreement(&r->m.result));
   json_number(&j, "integer_share", r->integer_share);
   json_int(&j, "weight_bytes", r->weight_bytes);
   if (r->score.n) {

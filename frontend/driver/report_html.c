@@ -107,7 +107,7 @@ static void add_summary(xmlNodePtr body, const report *r) {
   add_f(list, "li", "Weights of layers: %s", vq_strbuf_z(&size));
   add_f(list, "li", "Multiplications on integers: %.2f %%", 100 * r->integer_share);
   add_f(list, "li", "Results: SQNR %.1f dB, cosine %.5f, the same largest class in %.1f %%",
-        r->m.sqnr, r->m.cosine, 100 * r->m.agreement);
+        vq_sums_sqnr(&r->m.result.all), vq_rows_cosine(&r->m.result), 100 * vq_rows_agreement(&r->m.result));
   if (r->score.n)
     add_f(list, "li", "On %lld pictures held back: the same largest class in %.1f %%, cosine %.5f",
           (long long)r->score.n, 100 * (double)r->score.agree / (double)r->score.n,

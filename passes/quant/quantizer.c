@@ -20,6 +20,17 @@ bool vq_quant_moves(const vq_op *op) {
   }
 }
 
+vq_value *vq_quant_uncoded(vq_value *v) {
+  for (vq_op *op; (op = vq_quant_def(v, VQ_OP_fake_quant));) v = vq_in(op, VQ_FQ_X);
+  return v;
+}
+
+void vq_quant_drop(vq_func *f) {
+  vq_each_op_safe(f, op)
+    if (op->code == VQ_OP_fake_quant && op->out->uses)
+      vq_replace_all_uses(op->out, vq_in(op, VQ_FQ_X));
+}
+
 bool vq_quant_is(const vq_op *op, const char *role) {
   return op->code == VQ_OP_fake_quant &&
          vq_str_is(VQ_ATTRS(op, fake_quant)->role, role);

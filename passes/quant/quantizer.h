@@ -35,6 +35,11 @@ vq_role vq_quant_layer_role(const vq_op *op);
 // scale may take its place.
 bool vq_quant_moves(const vq_op *op);
 
+// `v` without the quantizers that it passed last.
+vq_value *vq_quant_uncoded(vq_value *v);
+// Lets everything in `f` read what its quantizers read.
+void vq_quant_drop(vq_func *f);
+
 // A fake_quant op of one of these roles.
 bool vq_quant_is(const vq_op *op, const char *role);
 // Its scale is known: not the 0 it was made with.

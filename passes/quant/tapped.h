@@ -1,21 +1,16 @@
 // The float model on calibration samples, with the inputs of quantizers in view.
 //
 // A copy of the model without its quantizers returns what the taps would code.
-// It runs on every sample of pc->exec; a batch that the samples do not fill is
-// filled from the front again, but each sample is seen once per sweep.
+// It runs on every sample of pc->exec, each of which is seen once per sweep.
 #ifndef VQ_PASSES_TAPPED_H
 #define VQ_PASSES_TAPPED_H
 
 #include "passes.h"
+#include "quant/lane.h"
 
 typedef struct vq_tapped {
   vq_pass_ctx *pc;
-  vq_module *m;  // the copy
-  vq_program *program;
-  float *in;
-  vq_tensor *out;  // one per tap
-  unsigned n_tap;
-  int64_t batch;
+  vq_lane lane;  // the copy, with a result for each tap
 } vq_tapped;
 
 // What tap `k` saw of samples not seen before in this sweep: `count` floats.

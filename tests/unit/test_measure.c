@@ -165,8 +165,8 @@ START_TEST(test_widths) {
   }
   ck_assert_double_gt(layer(&four, VQ_ROLE_RESIDUAL)->cosine, 0.98);
   ck_assert_double_lt(layer(&four, VQ_ROLE_RESIDUAL)->sqnr, four.got.layer[0].sqnr + 10);
-  ck_assert_double_gt(eight.got.sqnr, four.got.sqnr + 12);
-  ck_assert_double_gt(eight.got.cosine, 0.999);
+  ck_assert_double_gt(vq_sums_sqnr(&eight.got.result.all), vq_sums_sqnr(&four.got.result.all) + 12);
+  ck_assert_double_gt(vq_rows_cosine(&eight.got.result), 0.999);
   end(&four);
   end(&eight);
 }
@@ -182,9 +182,45 @@ START_TEST(test_floats) {
     ck_assert_int_eq(w.got.layer[i].input.bits, 0);
     ck_assert_int_gt(w.got.layer[i].input.cell[VQ_MEASURE_CELLS / 2], 0);
   }
-  ck_assert_double_eq(w.got.agreement, 1);
-  ck_assert(isinf(w.got.sqnr));
+  ck_assert_double_eq(vq_rows_agreement(&w.got.result), 1);
+  ck_assert(isinf(vq_sums_sqnr(&w.got.result.all)));
   end(&w);
+}
+END_TEST
+
+// ---- sums ----------------------------------------------------------------------------
+
+START_TEST(test_sums) {
+  static const float a[] = {1, 2, -2, 0}, b[] = {1, 2, -1, 2}, none[4] = {0};
+  vq_sums s = {0}, zeros = {0}, half = {0};
+  vq_sums_add(&s, a, b, 4);
+  ck_assert_double_eq_tol(vq_sums_sqnr(&s), 10 * log10(9. / 5), 1e-12);
+  ck_assert_double_eq_tol(vq_sums_cosine(&s), 7 / sqrt(90), 1e-12);
+  vq_sums_add(&zeros, none, none, 4);
+  ck_assert(isinf(vq_sums_sqnr(&zeros)) && vq_sums_cosine(&zeros) == 1);
+  vq_sums_add(&half, none, a, 4);
+  ck_assert(vq_sums_sqnr(&half) == -INFINITY && vq_sums_cosine(&half) == 0);
+}
+END_TEST
+
+// A result that is no number is the worst there is, whatever comes behind it.
+START_TEST(test_rows) {
+  static const float a[] = {0, 3, 4}, b[] = {0, 4, 3}, bad[] = {NAN, 3, 4};
+  vq_rows r = {0};
+  ck_assert(vq_rows_agreement(&r) == 1 && vq_rows_cosine(&r) == 1);
+  vq_rows_add(&r, a, a, 3);
+  vq_rows_add(&r, a, b, 3);
+  ck_assert_int_eq(r.n, 2);
+  ck_assert_double_eq(vq_rows_agreement(&r), 0.5);
+  ck_assert_double_eq_tol(vq_rows_cosine(&r), (1 + 24. / 25) / 2, 1e-12);
+  ck_assert_double_eq_tol(r.cosine_least, 24. / 25, 1e-12);
+  ck_assert_double_eq(r.difference, 1);
+  ck_assert_double_eq(r.all.noise, 2);
+  vq_rows_add(&r, a, bad, 3);
+  vq_rows_add(&r, a, a, 3);
+  ck_assert(isnan(r.cosine_least) && isnan(r.difference));
+  ck_assert_int_eq(r.agree, 3);  // 4 is the largest number
+  ck_assert_int_eq(vq_largest(bad, 3), 2);
 }
 END_TEST
 
@@ -222,6 +258,8 @@ int main(void) {
   tcase_add_test(c, test_first_layer);
   tcase_add_test(c, test_widths);
   tcase_add_test(c, test_floats);
+  tcase_add_test(c, test_sums);
+  tcase_add_test(c, test_rows);
   tcase_add_test(c, test_refused);
   suite_add_tcase(s, c);
   SRunner *r = srunner_create(s);

@@ -6,6 +6,7 @@
 #ifndef VQ_MEASURE_H
 #define VQ_MEASURE_H
 
+#include "vq/compare.h"
 #include "vq/exec.h"
 #include "vq/ir.h"
 #include "vq/rules.h"
@@ -36,8 +37,7 @@ typedef struct vq_measures {
   vq_measured *layer;  // in program order
   unsigned n;
   int64_t n_sample;
-  double sqnr, cosine;  // of the model's first result
-  double agreement;     // share of rows of it with the same largest element
+  vq_rows result;  // rows of the model's first result
 } vq_measures;
 
 // One model at three times. `plain`: in front of insert-quantizers, which is where rules
