@@ -461,7 +461,8 @@ static vq_status compile(compilation *c) {
   if (s) return s;
   c->emitted = now_seconds();
   c->looked.score = c->score;
-  if (report_wanted(&c->d->opt) && report_write(c->d, &c->looked, c->model.m, &c->report))
+  if (report_wanted(&c->d->opt) &&
+      report_write(c->d, &c->looked, c->model.m, c->output, &c->report))
     return VQ_ERR;
   const char *recipe = opt_text(&c->d->opt, OPT_emit_recipe);
   return recipe ? recipe_write(c->d, recipe, NULL) : VQ_OK;

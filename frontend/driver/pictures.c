@@ -72,6 +72,34 @@ static vq_status write_each(driver *d, const vq_samples *s, const vq_pixel_range
   return st;
 }
 
+vq_status picture_sheet(driver *d, const vq_samples *s, const vq_type *type,
+                        const vq_pixel_range *range, int64_t most, uint32_t side,
+                        vq_strbuf *png) {
+  uint32_t width = (uint32_t)type->dim[3], height = (uint32_t)type->dim[2];
+  uint32_t channels = (uint32_t)type->dim[1], longer = width > height ? width : height;
+  size_t count = (size_t)width * height * channels;
+  float *x = malloc(count * sizeof *x);
+  if (!x) vq_oom(count * sizeof *x);
+  vq_image sheet = {0};
+  vq_status st = VQ_OK;
+  int64_t columns = 1, n = s->n < most ? s->n : most;
+  for (int64_t i = 0; i < n && !st; i++) {
+    vq_image im = vq_image_alloc(width, height, channels);
+    st = s->load(s->user, i, x, &d->diag);
+    if (!st) picture_of(x, range, &im);
+    if (!st && longer > side)
+      vq_image_resize(&im, (width * side + longer - 1) / longer,
+                      (height * side + longer - 1) / longer, VQ_INTERP_BICUBIC);
+    if (!st && i == 0) sheet = blank_sheet(&im, n, &columns);
+    if (!st) paste(&sheet, columns, i, &im);
+    vq_image_release(&im);
+  }
+  if (!st && n) vq_image_encode(&sheet, png);
+  vq_image_release(&sheet);
+  free(x);
+  return st;
+}
+
 vq_status write_pictures(driver *d, const vq_samples *s, const vq_type *type,
                          const vq_pixel_range *range, const char *dir, bool each) {
   if (!s || s->n < 1 || !picture_fits(type))

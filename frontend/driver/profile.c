@@ -116,6 +116,20 @@ static void add_step(const profile *p, uint32_t i, line *sum) {
   sum->at_peak_s += ops * 1e-9 / (s->codes ? p->peak_codes : p->peak_float).gops;
 }
 
+static step_rate rate_of(const profile *p, const line *l) {
+  return (step_rate){1e6 * l->seconds, p->total_s > 0 ? l->seconds / p->total_s : 0,
+                     l->seconds > 0 ? 1e-9 * l->ops / l->seconds : 0,
+                     l->seconds > 0 ? l->at_peak_s / l->seconds : 0};
+}
+
+const char *profile_role_name(role r) { return role_name[r]; }
+
+step_rate profile_rate(const profile *p, uint32_t step) {
+  line l = {0};
+  add_step(p, step, &l);
+  return rate_of(p, &l);
+}
+
 static void print_line(const profile *p, const line *l) {
   printf("%9.1f %5.1f", 1e6 * l->seconds,
          p->total_s > 0 ? 100 * l->seconds / p->total_s : 0);
@@ -174,10 +188,11 @@ void profile_print(const profile *p) {
 }
 
 static void json_line(json *j, const profile *p, const line *l) {
-  json_number(j, "us", 1e6 * l->seconds);
-  json_number(j, "share", p->total_s > 0 ? l->seconds / p->total_s : 0);
-  json_number(j, "gops", l->seconds > 0 ? 1e-9 * l->ops / l->seconds : 0);
-  json_number(j, "of_peak", l->seconds > 0 ? l->at_peak_s / l->seconds : 0);
+  step_rate r = rate_of(p, l);
+  json_number(j, "us", r.us);
+  json_number(j, "share", r.share);
+  json_number(j, "gops", r.gops);
+  json_number(j, "of_peak", r.of_peak);
 }
 
 void profile_json(const profile *p, json *j) {

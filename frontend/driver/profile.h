@@ -28,6 +28,15 @@ typedef struct profile {
   peak peak_float, peak_codes;   // of the variant's instructions
 } profile;
 
+// What a step costs.
+typedef struct step_rate {
+  double us, share;      // median; of the time of all steps
+  double gops, of_peak;  // 1e9 additions and multiplications a second; 0: it has none
+} step_rate;
+
+const char *profile_role_name(role r);
+step_rate profile_rate(const profile *p, uint32_t step);
+
 // The roles of a model's steps, role[model->n_step].
 void step_roles(const vitq_model *m, role *out);
 

@@ -1,16 +1,14 @@
-// What quantization did to each layer: measured, as JSON, and as a recipe that gives the
-// worst layers more bits.
+// What quantization did to each layer: measured, and as a recipe that gives the worst
+// layers more bits.
 #include "report.h"
 
-#include <math.h>
-#include <stdlib.h>
-
-#include "json.h"
+#include "made.h"
+#include "pictures.h"
 #include "recipe.h"
 #include "vq/bits.h"
 #include "vq/rewrite.h"
 
-enum { MOST_SAMPLES = 16 };
+enum { MOST_SAMPLES = 16, PICTURE_SIDE = 80 };
 
 bool report_wanted(const options *o) {
   return opt_given(o, OPT_report) || opt_given(o, OPT_suggest);
@@ -35,6 +33,7 @@ const char *report_unknown(const options *o) {
 // round-weights stands drop-rows, which makes another graph.
 void report_watch(void *user, const vq_pass *pass, const vq_module *m) {
   report *r = user;
+  if (!r->run.input) r->run.input = vq_module_clone(m);
   if (strcmp(pass->name, "insert-quantizers") == 0 && !r->plain)
     r->plain = vq_module_clone(m);
   if (strcmp(pass->name, "compensate-weights") == 0 && !r->before)
@@ -60,17 +59,16 @@ static void sort(const report *r, unsigned *at, unsigned n) {
     }
 }
 
-static void add_suggestion(report *r, const vq_measured *l, vq_role role) {
+static void add_suggestion(report *r, const vq_measured *l, vq_role of) {
   vq_strbuf why = {0};
   vq_strbuf_printf(&why, "SQNR %.1f dB", l->sqnr_alone);
   r->suggested[r->n_suggested++] =
-      (suggestion){role, l->layer.block, width_of(l) >= 8,
+      (suggestion){of, l->layer.block, width_of(l) >= 8,
                    vq_arena_str(&r->arena, vq_strbuf_view(&why)).p};
   vq_strbuf_release(&why);
 }
 
-// As --bits says it.
-static void add_rule(vq_strbuf *out, const suggestion *s) {
+void report_rule(vq_strbuf *out, const suggestion *s) {
   vq_strbuf_puts(out, vq_role_name(s->role));
   if (s->block >= 0) vq_strbuf_printf(out, "+block:%lld", (long long)s->block);
   vq_strbuf_printf(out, "=%s", s->wide ? "float" : vq_role_has_weights(s->role) ? "w8a8" : "a8");
@@ -95,6 +93,18 @@ static void choose_worst(report *r) {
   }
 }
 
+// Those that were held back come last.
+static vq_status keep_pictures(driver *d, report *r, const vq_exec *exec) {
+  const vq_type *type = vq_module_func(r->run.input, VQ_LIT("main"))->arg[0].type;
+  vq_samples all = *exec->samples;
+  vq_pixel_range range[4];
+  r->n_pictures_held = exec->held ? exec->held->n : 0;
+  r->n_pictures = all.n += r->n_pictures_held;
+  if (!picture_fits(type) || !opt_given(&d->opt, OPT_report)) return VQ_OK;
+  vq_pixel_ranges_assumed(r->run.input, type->dim[1], range);
+  return picture_sheet(d, &all, type, range, REPORT_PICTURES, PICTURE_SIDE, &r->sheet);
+}
+
 vq_status report_measure(driver *d, report *r, vq_exec *exec) {
   vq_measured_model of = {r->plain, r->before, r->after};
   if (!r->plain || !r->before || !r->after)
@@ -103,22 +113,25 @@ vq_status report_measure(driver *d, report *r, vq_exec *exec) {
   if (vq_measure(&of, exec, MOST_SAMPLES, &r->arena, &d->diag, &r->m))
     return VQ_ERR;
   choose_worst(r);
-  return VQ_OK;
+  if (made_wanted(&d->opt) && keep_pictures(d, r, exec)) return VQ_ERR;
+  return opt_given(&d->opt, OPT_report) ? report_run_float(d, r, exec) : VQ_OK;
 }
 
 void report_release(report *r) {
   if (r->plain) vq_module_destroy(r->plain);
   if (r->before) vq_module_destroy(r->before);
   if (r->after) vq_module_destroy(r->after);
+  if (r->run.input) vq_module_destroy(r->run.input);
+  vq_strbuf_release(&r->sheet);
   vq_arena_release(&r->arena);
 }
 
 // ---- what there is to say -----------------------------------------------------------
 
 void report_layer_name(vq_strbuf *out, const vq_layer *l) {
-  const char *role = l->role == VQ_ROLE_ATTN_AV ? "attention" : vq_role_name(l->role);
+  const char *what = l->role == VQ_ROLE_ATTN_AV ? "attention" : vq_role_name(l->role);
   if (l->block >= 0) vq_strbuf_printf(out, "block %lld ", (long long)l->block);
-  vq_strbuf_puts(out, role);
+  vq_strbuf_puts(out, what);
 }
 
 int64_t report_kernel_bytes(const vq_op *call) {
@@ -126,6 +139,13 @@ int64_t report_kernel_bytes(const vq_op *call) {
   for (uint32_t i = 0; i < call->n_in; i++)
     if (vq_const_of(vq_in(call, i))) bytes += vq_type_bytes(vq_in(call, i)->type);
   return bytes;
+}
+
+int64_t report_kernel_macs(const vq_op *call) {
+  const vq_func *f = vq_module_func(call->func->module, VQ_ATTRS(call, call)->callee);
+  int64_t macs = 0;
+  vq_each_op(f, op) macs += vq_op_macs(op);
+  return macs;
 }
 
 static void sum_up(report *r, const vq_pass_report *passes) {
@@ -143,85 +163,6 @@ static void sum_up(report *r, const vq_pass_report *passes) {
   }
 }
 
-// ---- JSON ---------------------------------------------------------------------------
-
-static void codes_json(json *j, const char *key, const vq_measured_codes *c) {
-  json_begin(j, key);
-  json_int(j, "bits", c->bits ? c->bits : VQ_BITS_FLOAT);
-  json_number(j, "least", c->least);
-  json_number(j, "most", c->most);
-  json_number(j, "saturated", c->saturated);
-  json_number(j, "dead", c->dead);
-  json_number(j, "spread", c->spread);
-  json_counts(j, "histogram", c->cell, VQ_MEASURE_CELLS);
-  json_end(j);
-}
-
-static void layer_json(json *j, const vq_measured *l) {
-  json_begin(j, NULL);
-  json_text(j, "role", vq_role_name(l->layer.role));
-  if (l->layer.block >= 0) json_int(j, "block", l->layer.block);
-  if (l->layer.stage >= 0) json_int(j, "stage", l->layer.stage);
-  json_text(j, "result", l->layer.result.p);
-  if (l->layer.role != VQ_ROLE_RESIDUAL) json_number(j, "sqnr_alone_db", l->sqnr_alone);
-  json_number(j, "sqnr_db", l->sqnr);
-  json_number(j, "cosine", l->cosine);
-  json_int(j, "macs", l->macs);
-  if (vq_role_has_weights(l->layer.role)) {
-    json_int(j, "params", l->params);
-    codes_json(j, "weights", &l->weights);
-  }
-  codes_json(j, "input", &l->input);
-  json_end(j);
-}
-
-static void kernels_json(json *j, const vq_module *m) {
-  json_begin_list(j, "kernels");
-  vq_each_op(vq_module_func(m, VQ_LIT("main")), op) {
-    if (op->code != VQ_OP_call) continue;
-    json_begin(j, NULL);
-    json_text(j, "kernel", vq_arena_str(vq_ctx_arena(m->ctx), VQ_ATTRS(op, call)->callee).p);
-    json_int(j, "bytes", report_kernel_bytes(op));
-    json_end(j);
-  }
-  json_end_list(j);
-}
-
-static vq_status report_json(driver *d, const report *r, const vq_module *m, const char *path) {
-  json j = {0};
-  json_begin(&j, NULL);
-  json_int(&j, "samples", r->m.n_sample);
-  json_number(&j, "sqnr_db", vq_sums_sqnr(&r->m.result.all));
-  json_number(&j, "cosine", vq_rows_cosine(&r->m.result));
-  json_number(&j, "agreement", vq_rows_agreement(&r->m.result));
-  json_number(&j, "integer_share", r->integer_share);
-  json_int(&j, "weight_bytes", r->weight_bytes);
-  if (r->score.n) {
-    json_begin(&j, "held_back");
-    json_int(&j, "samples", r->score.n);
-    json_number(&j, "agreement", (double)r->score.agree / (double)r->score.n);
-    json_number(&j, "cosine", r->score.cosine);
-    json_end(&j);
-  }
-  json_begin_list(&j, "layers");
-  for (unsigned i = 0; i < r->m.n; i++) layer_json(&j, &r->m.layer[i]);
-  json_end_list(&j);
-  json_begin_list(&j, "suggestions");
-  for (unsigned i = 0; i < r->n_suggested; i++) {
-    vq_strbuf rule = {0};
-    add_rule(&rule, &r->suggested[i]);
-    json_begin(&j, NULL);
-    json_text(&j, "rule", rule.p);
-    json_text(&j, "why", r->suggested[i].why);
-    json_end(&j);
-    vq_strbuf_release(&rule);
-  }
-  json_end_list(&j);
-  kernels_json(&j, m);
-  json_end(&j);
-  return json_write(&j, path, &d->diag);
-}
-
 // ---- a recipe -----------------------------------------------------------------------
 
 static vq_status suggest(driver *d, const report *r, const char *path) {
@@ -233,7 +174,7 @@ static vq_status suggest(driver *d, const report *r, const char *path) {
   vq_strbuf_puts(&text, bits);
   for (unsigned i = 0; i < r->n_suggested; i++) {
     vq_strbuf_putc(&text, ',');
-    add_rule(&text, &r->suggested[i]);
+    report_rule(&text, &r->suggested[i]);
     why[i] = r->suggested[i].why;
   }
   d->opt.value[OPT_bits] = vq_strbuf_z(&text);
@@ -243,10 +184,11 @@ static vq_status suggest(driver *d, const report *r, const char *path) {
   return s;
 }
 
-vq_status report_write(driver *d, report *r, const vq_module *m,
+vq_status report_write(driver *d, report *r, const vq_module *m, const char *output,
                        const vq_pass_report *passes) {
   const options *o = &d->opt;
   sum_up(r, passes);
+  if (opt_given(o, OPT_report) && report_run_compiled(d, r, output)) return VQ_ERR;
   for (unsigned i = 0; i < o->n_list[OPT_report]; i++) {
     const char *path = o->list[OPT_report][i];
     vq_status s = ends_in(path, ".html") ? report_html(d, r, m, path)

@@ -8,15 +8,28 @@
 #include "vq/bits.h"
 
 static const char style[] =
-    "body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:70rem;padding:1rem;"
-    "color:#1b1b1b;background:#fff}"
+    ":root{color-scheme:light dark;--fg:#1b1b1b;--bg:#fff;--line:#ddd;--bad:#fde8e4;"
+    "--box:#f4f4f4;--bar:#3b6ea5}"
+    "@media(prefers-color-scheme:dark){:root{--fg:#e4e4e4;--bg:#17191c;--line:#3a3d42;"
+    "--bad:#4a241f;--box:#24272b;--bar:#7fb0e6}}"
+    "body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:76rem;padding:1rem;"
+    "color:var(--fg);background:var(--bg)}"
     "h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.2rem;margin-top:2rem}"
+    "p,li{max-width:46rem}"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
     "th,td{padding:.25rem .6rem;text-align:right;white-space:nowrap;"
-    "border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}"
-    ".wide{overflow-x:auto}.bad{background:#fde8e4}"
-    "pre{overflow-x:auto;background:#f4f4f4;padding:.75rem}svg{display:block}"
-    "path{fill:#3b6ea5}";
+    "border-bottom:1px solid var(--line);background:var(--bg)}"
+    "th{vertical-align:bottom;font-weight:600;white-space:normal}"
+    "@media(max-width:40rem){body{padding:.75rem}th,td{padding:.25rem .4rem;"
+    "font-size:.875rem}}"
+    "th:first-child,td:first-child{text-align:left;position:sticky;left:0}"
+    ".wide{overflow-x:auto}.bad td{background:var(--bad)}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--box);"
+    "padding:.75rem;font-size:.875rem}"
+    "figure{margin:0}img{display:block;max-width:100%;height:auto;"
+    "image-rendering:pixelated}"
+    "svg{display:block;margin-left:auto}path{fill:var(--bar)}"
+    ".long td:first-child{position:static}";
 
 static xmlNodePtr add(xmlNodePtr to, const char *name, const char *text) {
   return xmlNewTextChild(to, NULL, (const xmlChar *)name, (const xmlChar *)text);
@@ -42,6 +55,7 @@ static xmlNodePtr add_f(xmlNodePtr to, const char *name, const char *fmt, ...) {
 static xmlNodePtr add_table(xmlNodePtr to, const char *const *head, unsigned n) {
   xmlNodePtr wide = add(to, "div", NULL), table, row;
   set(wide, "class", "wide");
+  set(wide, "tabindex", "0");  // to be scrolled by keys
   table = add(wide, "table", NULL);
   row = add(add(table, "thead", NULL), "tr", NULL);
   for (unsigned i = 0; i < n; i++) add(row, "th", head[i]);
@@ -105,18 +119,74 @@ static void add_summary(xmlNodePtr body, const report *r) {
   vq_strbuf size = {0};
   add_bytes(&size, (double)r->weight_bytes);
   add_f(list, "li", "Weights of layers: %s", vq_strbuf_z(&size));
+  vq_strbuf_clear(&size);
+  add_bytes(&size, (double)r->run.file_bytes);
+  if (r->run.file_bytes) add_f(list, "li", "The file: %s", vq_strbuf_z(&size));
   add_f(list, "li", "Multiplications on integers: %.2f %%", 100 * r->integer_share);
-  add_f(list, "li", "Results: SQNR %.1f dB, cosine %.5f, the same largest class in %.1f %%",
-        vq_sums_sqnr(&r->m.result.all), vq_rows_cosine(&r->m.result), 100 * vq_rows_agreement(&r->m.result));
-  if (r->score.n)
-    add_f(list, "li", "On %lld pictures held back: the same largest class in %.1f %%, cosine %.5f",
-          (long long)r->score.n, 100 * (double)r->score.agree / (double)r->score.n,
-          r->score.cosine);
-  add_f(body, "p",
-        "Measured on %lld of the samples that it was calibrated with, quantized against "
-        "float. That stands for accuracy, it is none: vitqc eval measures accuracy. Codes of "
-        "probabilities are not in these numbers.", (long long)r->m.n_sample);
+  if (r->run.n_step)
+    add_f(list, "li", "Time of one batch, one thread, %s: %.3f ms", r->run.isa,
+          1e-3 * r->run.total_us);
   vq_strbuf_release(&size);
+}
+
+static void add_rows(xmlNodePtr table, const char *what, const vq_rows *rows) {
+  if (!rows->n) return;
+  xmlNodePtr row = add(table, "tr", NULL);
+  double db = vq_sums_sqnr(&rows->all);
+  add(row, "td", what);
+  add_f(row, "td", "%lld", (long long)rows->n);
+  add_f(row, "td", "%.1f %%", 100 * vq_rows_agreement(rows));
+  add_f(row, "td", "%.6f", vq_rows_cosine(rows));
+  add_f(row, "td", "%.6f", rows->cosine_least);
+  add_decibels(row, db);
+}
+
+// The proxy of accuracy that there is without labels.
+static void add_results(xmlNodePtr body, const report *r) {
+  add(body, "h2", "Results");
+  add(body, "p",
+      "Against the float model. That stands for accuracy, it is none: vitqc eval measures "
+      "accuracy. Samples are those that it was calibrated with, which flatter a little, and "
+      "ones that were held back; made ones are classified more easily than others.");
+  xmlNodePtr table = ADD_TABLE(body, "results of", "samples", "same class", "cosine, mean",
+                               "worst", "SQNR");
+  add_rows(table, "compiled", &r->run.rows);
+  add_rows(table, "compiled, held back", &r->run.held);
+  add_rows(table, "simulated", &r->m.result);
+  if (r->run.why_not) add_f(body, "p", "The compiled model was not run: %s.", r->run.why_not);
+  add(body, "p", "Simulated: floats rounded to codes, all but probabilities inside attention. "
+                 "Numbers of layers below are of this simulation.");
+}
+
+// "data:image/png;base64,...": the page needs no other file.
+static void set_picture(xmlNodePtr img, const vq_strbuf *png) {
+  static const char digit[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  vq_strbuf uri = {0};
+  vq_strbuf_puts(&uri, "data:image/png;base64,");
+  for (size_t i = 0; i < png->n; i += 3) {
+    uint32_t v = 0;
+    for (size_t k = 0; k < 3; k++)
+      v = v << 8 | (i + k < png->n ? (unsigned char)png->p[i + k] : 0u);
+    for (size_t k = 0; k < 4; k++)
+      vq_strbuf_putc(&uri, i + k > png->n ? '=' : digit[v >> (18 - 6 * k) & 63]);
+  }
+  set(img, "src", vq_strbuf_z(&uri));
+  vq_strbuf_release(&uri);
+}
+
+static void add_pictures(xmlNodePtr body, const report *r) {
+  if (!r->sheet.n) return;
+  add(body, "h2", "Made pictures");
+  xmlNodePtr figure = add(body, "figure", NULL), img = add(figure, "img", NULL);
+  set(img, "alt", "calibration pictures that were made out of the model");
+  set(img, "width", "600");
+  set_picture(img, &r->sheet);
+  add_f(figure, "figcaption",
+        "%s%lld calibration pictures that were made out of the model, of which the last %lld "
+        "were held back. --calib-out=DIR keeps them.",
+        r->n_pictures > REPORT_PICTURES ? "The first of " : "The ", (long long)r->n_pictures,
+        (long long)r->n_pictures_held);
 }
 
 static void add_worst(xmlNodePtr body, const report *r) {
@@ -211,15 +281,41 @@ static void add_residual(xmlNodePtr body, const report *r) {
   }
 }
 
-static void add_kernels(xmlNodePtr body, const vq_module *m) {
+static void add_rate(xmlNodePtr row, const report_run *r, uint32_t i) {
+  const step_rate *t = i < r->n_step ? &r->rate[i] : NULL;
+  add(row, "td", t ? r->role[i] : "-");
+  if (t) {
+    add_f(row, "td", "%.1f", t->us);
+    add_f(row, "td", "%.1f", 100 * t->share);
+  }
+  if (t && t->gops > 0) {
+    add_f(row, "td", "%.1f", t->gops);
+    add_f(row, "td", "%.0f", 100 * t->of_peak);
+    return;
+  }
+  for (int k = t ? 2 : 0; k < 4; k++) add(row, "td", "-");
+}
+
+// Steps are calls, in their order.
+static void add_kernels(xmlNodePtr body, const report *r, const vq_module *m) {
   add(body, "h2", "Kernels");
-  xmlNodePtr table = ADD_TABLE(body, "kernel", "bytes of constants");
+  add(body, "p", "In the order of execution: constants that a kernel reads, multiply-adds, and, "
+                 "where the model was run, the median of its time, its share of all of it, the "
+                 "rate and what that is of the CPU's peak in %. Times are of this machine at "
+                 "that moment, alone of all numbers here.");
+  xmlNodePtr table = ADD_TABLE(body, "kernel", "bytes", "MACs", "role", "us", "%", "Gop/s",
+                               "% of peak");
+  set(table->parent, "class", "long");
+  uint32_t i = 0;
   vq_each_op(vq_module_func(m, VQ_LIT("main")), op) {
     if (op->code != VQ_OP_call) continue;
-    xmlNodePtr row = add(table, "tr", NULL);
+    xmlNodePtr row = add(table, "tr", NULL), cell;
     vq_str callee = VQ_ATTRS(op, call)->callee;
-    add_f(row, "td", "%.*s", VQ_FMT(callee));
+    cell = add_f(row, "td", "%.*s", VQ_FMT(callee));
+    if (op->out->name.n) set(cell, "title", op->out->name.p);
     add_f(row, "td", "%lld", (long long)report_kernel_bytes(op));
+    add_f(row, "td", "%lld", (long long)report_kernel_macs(op));
+    add_rate(row, &r->run, i++);
   }
 }
 
@@ -245,11 +341,13 @@ vq_status report_html(driver *d, const report *r, const vq_module *m, const char
   xmlNodePtr body = add(html, "body", NULL);
   add(body, "h1", title.p);
   add_summary(body, r);
+  add_results(body, r);
+  add_pictures(body, r);
   add_worst(body, r);
   add_layers(body, r);
   add_residual(body, r);
   add_weights(body, r);
-  add_kernels(body, m);
+  add_kernels(body, r, m);
   xmlChar *text;
   int n;
   htmlDocDumpMemoryFormat(doc, &text, &n, 1);

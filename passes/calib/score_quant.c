@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "quant/lane.h"
+#include "vq/lane.h"
 #include "vq/compare.h"
 #include "vq/rewrite.h"
 

@@ -1,5 +1,5 @@
 // A model that runs on calibration samples, and the batches that it is given.
-#include "quant/lane.h"
+#include "vq/lane.h"
 
 #include <string.h>
 

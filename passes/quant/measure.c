@@ -12,7 +12,7 @@
 
 #include <math.h>
 
-#include "quant/lane.h"
+#include "vq/lane.h"
 #include "quant/measure_codes.h"
 #include "quant/places.h"
 #include "vq/vec.h"

@@ -6,7 +6,7 @@
 #define VQ_PASSES_TAPPED_H
 
 #include "passes.h"
-#include "quant/lane.h"
+#include "vq/lane.h"
 
 typedef struct vq_tapped {
   vq_pass_ctx *pc;

@@ -1,6 +1,6 @@
 // A model that runs on calibration samples, and the batches that it is given.
-#ifndef VQ_PASSES_LANE_H
-#define VQ_PASSES_LANE_H
+#ifndef VQ_LANE_H
+#define VQ_LANE_H
 
 #include "vq/exec.h"
 #include "vq/ir.h"
