@@ -30,6 +30,8 @@ static inline bool vq_checker_full(const vq_checker *c) {
 void vq_check_structure(vq_checker *c);
 // verify_types.c: types, constants, table constraints, inferred results, calls.
 void vq_check_types(vq_checker *c);
+// verify_quant.c: names of quant entries; factors of ops against them.
+void vq_check_quants(vq_checker *c);
 // verify_props.c
 void vq_check_prop(vq_checker *c, unsigned prop);
 

@@ -257,6 +257,7 @@ vq_status vq_verify(const vq_module *m, vq_diag *diag) {
   vq_checker c = {.m = m, .diag = diag};
   vq_check_structure(&c);
   if (c.n_error == 0) vq_check_types(&c);
+  if (c.n_error == 0) vq_check_quants(&c);
   for (unsigned prop = 1; c.n_error == 0 && vq_prop_name(prop); prop <<= 1)
     if (m->props & prop) vq_check_prop(&c, prop);
   return finish(&c);

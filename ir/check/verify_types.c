@@ -20,18 +20,22 @@ static const char *type_z(vq_checker *c, const vq_type *t) {
 static const char *quant_fault(const vq_type *t) {
   const vq_quant *q = t->q;
   int64_t lo, hi;
+  int axis = vq_quant_axis(q, t->rank);
   if (vq_dtype_class_of(q->store) != VQ_CLASS_INT || q->store == VQ_i64)
     return "codes must be integers of at most 32 bits";
   if (q->store != t->dtype) return "the codes have another element type";
-  if (q->axis >= t->rank) return "the axis is not a dimension";
-  if (q->n != (q->axis < 0 ? 1 : t->dim[q->axis]))
+  if (axis >= t->rank) return "the axis is not a dimension";
+  if (q->n != (axis < 0 ? 1 : t->dim[axis]))
     return "the number of scales does not fit the axis";
   vq_int_range(q->store, &lo, &hi);
+  if (q->lo < lo || q->lo > q->hi || q->hi > hi) return "lo to hi are not codes";
   for (uint32_t i = 0; i < q->n; i++) {
-    if (!(q->scale[i] > 0) || !isfinite(q->scale[i]))
-      return "a scale is not positive and finite";
-    if (q->zero[i] < lo || q->zero[i] > hi)
-      return "a zero point is not a code";
+    if (q->scale[i] == 0 || !isfinite(q->scale[i]))
+      return "a scale is 0 or not finite";
+    if (q->zero[i] < INT16_MIN || q->zero[i] > INT16_MAX)
+      return "a zero point is beyond 16 bits";
+    if (q->scale[i] < 0 && q->zero[i] != 0)
+      return "a scale is negative, its zero point not 0";
   }
   return NULL;
 }
@@ -94,7 +98,9 @@ static void check_op(vq_checker *c, const vq_op *op) {
   }
   for (uint32_t i = 0; i < n_out; i++) {
     check_type(c, op->out[i].type, op->loc);
-    if (op->out[i].type != out[i])
+    const vq_type *t = op->out[i].type;
+    if (op->code == VQ_OP_call && !out[i]->q) t = vq_type_with(c->m->ctx, t, NULL);
+    if (t != out[i])
       vq_checker_fail(c, VQ_E_type, op->loc,
                       "%s: result %u is stated as %s but is %s",
                       vq_checker_op(c, op), i, type_z(c, op->out[i].type),

@@ -76,6 +76,10 @@ vq_module *vq_module_clone(const vq_module *m) {
     (*tail)->value = vq_arena_str(&to->arena, e->value);
     tail = &(*tail)->next;
   }
+  for (uint32_t i = 0; i < m->quants.n; i++) {
+    const vq_quant *q = m->quants.entry[i].value;
+    *vq_map_put(&to->quants, q->name) = (void *)q;
+  }
   to->props = m->props;
   to->arena_size = m->arena_size;
   vq_map_release(&map);

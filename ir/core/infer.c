@@ -79,6 +79,19 @@ vq_status vq_rule_result(vq_rule *r, vq_dtype dtype, unsigned rank,
   return vq_rule_result_type(r, t);
 }
 
+vq_status vq_rule_moved(vq_rule *r, unsigned rank, const int64_t *dim, int axis) {
+  const vq_type *x = vq_rule_in(r, 0);
+  if (vq_rule_result(r, x->dtype, rank, dim)) return VQ_ERR;
+  const vq_quant *q = x->q;
+  int from = q ? vq_quant_axis(q, x->rank) : -1;
+  bool along = from >= 0 && from < x->rank;
+  if (along && (axis < 0 || vq_quant_axis(q, rank) != axis || dim[axis] != x->dim[from]))
+    q = NULL;
+  if (q && r->n_out <= r->max_out)
+    r->out[r->n_out - 1] = vq_type_with(r->m->ctx, r->out[r->n_out - 1], q);
+  return VQ_OK;
+}
+
 vq_status vq_rule_rank(vq_rule *r, unsigned i, unsigned rank) {
   if (vq_rule_in(r, i)->rank == rank) return VQ_OK;
   return vq_rule_bad(r, VQ_E_shape, i, "expected rank %u", rank);
@@ -154,6 +167,15 @@ static vq_status check_classes(vq_rule *r) {
   return VQ_OK;
 }
 
+// Only some ops know what codes are: to all others their numbers mean nothing.
+static vq_status check_codes(vq_rule *r) {
+  if (r->op->traits & VQ_TRAIT_CODES) return VQ_OK;
+  for (unsigned i = 0; i < r->n_in; i++)
+    if (vq_rule_in(r, i)->q)
+      return vq_rule_bad(r, VQ_E_type, i, "expected plain numbers: dequantize the codes");
+  return VQ_OK;
+}
+
 static vq_status check_required(vq_rule *r) {
   for (unsigned i = 0; i < r->op->n_attr; i++)
     if (r->op->attr[i].required)
@@ -170,7 +192,7 @@ vq_status vq_infer(vq_module *m, vq_diag *diag, vq_loc loc, vq_opcode code,
   *n_out = 0;
   for (unsigned i = 0; i < n_in; i++)
     if (!in[i]) VQ_BUG("operand %u of '%s' is null", i, r.op->name);
-  if (check_count(&r) || check_classes(&r)) return VQ_ERR;
+  if (check_count(&r) || check_classes(&r) || check_codes(&r)) return VQ_ERR;
   if (!attrs && check_required(&r)) return VQ_ERR;
   if (rules[code](&r)) return VQ_ERR;
   *n_out = r.n_out;

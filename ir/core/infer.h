@@ -22,6 +22,11 @@ vq_status vq_rule_result(vq_rule *r, vq_dtype dtype, unsigned rank,
                          const int64_t *dim);
 vq_status vq_rule_result_type(vq_rule *r, const vq_type *t);
 
+// The same for what is made of elements of operand 0: its quant entry goes along when
+// it is of the whole tensor, or when its axis becomes dimension `axis` (-1: none),
+// whole and counted as the entry counts it. Else the codes lose what they mean.
+vq_status vq_rule_moved(vq_rule *r, unsigned rank, const int64_t *dim, int axis);
+
 // "'linear' operand w is tensor<4x3, f32>, " and the rest: what was expected.
 vq_status vq_rule_bad(vq_rule *r, vq_code code, unsigned operand,
                       const char *fmt, ...) VQ_PRINTF(4, 5);

@@ -28,7 +28,8 @@ vq_status vq_infer_call(vq_rule *r) {
                     f->n_arg, VQ_FMT(f->name));
   for (unsigned i = 0; i < f->n_arg; i++) {
     const vq_type *t = f->arg[i].type;
-    if (vq_rule_in(r, i) == t) continue;
+    const vq_type *x = vq_rule_in(r, i);
+    if (x == t || (!t->q && vq_type_with(r->m->ctx, x, NULL) == t)) continue;
     if (vq_rule_dtype(r, i, t->dtype) ||
         vq_rule_shape(r, i, t->rank, t->dim))
       return VQ_ERR;
@@ -46,6 +47,12 @@ vq_status vq_infer_copy(vq_rule *r) {
   return vq_rule_result_type(r, vq_rule_in(r, 0));
 }
 
+// The axis of the quant entry of x, -1 when there is none.
+static int axis_of(const vq_type *x) {
+  int axis = x->q ? vq_quant_axis(x->q, x->rank) : -1;
+  return axis < x->rank ? axis : -1;
+}
+
 // A shape attribute; the element count is checked by who makes the type.
 static vq_status check_dims(vq_rule *r, const char *attr, vq_ints v) {
   if (v.n > VQ_MAX_RANK)
@@ -57,9 +64,16 @@ static vq_status check_dims(vq_rule *r, const char *attr, vq_ints v) {
 vq_status vq_infer_reshape(vq_rule *r) {
   ATTRS(reshape);
   const vq_type *x = vq_rule_in(r, 0);
-  if (check_dims(r, "shape", a->shape) ||
-      vq_rule_result(r, x->dtype, a->shape.n, a->shape.p))
-    return VQ_ERR;
+  if (check_dims(r, "shape", a->shape)) return VQ_ERR;
+  int axis = axis_of(x);
+  if (axis >= 0 && x->q->axis == VQ_AXIS_LAST) {
+    axis = (int)a->shape.n - 1;  // rows stay whole where they are as long
+  } else {
+    for (int k = 0; k < axis; k++)
+      if (k >= (int)a->shape.n || a->shape.p[k] != x->dim[k]) axis = -1;
+    if (axis >= (int)a->shape.n) axis = -1;
+  }
+  if (vq_rule_moved(r, a->shape.n, a->shape.p, axis)) return VQ_ERR;
   const vq_type *y =
       vq_type_tensor(r->m->ctx, x->dtype, a->shape.n, a->shape.p, NULL);
   if (vq_type_count(x) != vq_type_count(y))
@@ -78,14 +92,41 @@ vq_status vq_infer_transpose(vq_rule *r) {
     return VQ_ERR;
   int64_t dim[VQ_MAX_RANK];
   unsigned seen = 0;
+  int axis = -1;
   for (unsigned i = 0; i < x->rank; i++) {
     unsigned from = (unsigned)a->perm.p[i];
     if (seen & 1u << from)
       return vq_rule_bad_attr(r, "perm", "names dimension %u twice", from);
     seen |= 1u << from;
     dim[i] = x->dim[from];
+    if ((int)from == axis_of(x)) axis = (int)i;
   }
-  return vq_rule_result(r, x->dtype, x->rank, dim);
+  return vq_rule_moved(r, x->rank, dim, axis);
+}
+
+// The entry that a slice states must be the part it takes of that of x.
+static vq_status sliced(vq_rule *r, const vq_attrs_slice *a) {
+  const vq_type *x = vq_rule_in(r, 0);
+  int axis = axis_of(x);
+  if (!a->q) {
+    bool forward = axis < 0 || !a->step.n || a->step.p[axis] == 1;
+    return vq_rule_moved(r, x->rank, a->size.p, forward ? axis : -1);
+  }
+  const vq_quant *of = x->q, *q = a->q;
+  int to = vq_quant_axis(q, x->rank);
+  if (axis < 0 || of->n != x->dim[axis] || q->store != x->dtype || q->lo != of->lo ||
+      q->hi != of->hi || !(to < 0 || (to == axis && q->n == a->size.p[axis])))
+    return vq_rule_bad(r, VQ_E_type, 0, "no part of which has entry @%.*s",
+                       VQ_FMT(q->name));
+  for (int64_t i = 0; i < a->size.p[axis]; i++) {
+    int64_t k = a->begin.p[axis] + (a->step.n ? i * a->step.p[axis] : i), n = to < 0 ? 0 : i;
+    if (q->scale[n] != of->scale[k] || q->zero[n] != of->zero[k])
+      return vq_rule_bad(r, VQ_E_type, 0,
+                         "whose scale or zero point %lld is another than %lld of @%.*s",
+                         (long long)k, (long long)n, VQ_FMT(q->name));
+  }
+  const vq_type *t = vq_type_tensor(r->m->ctx, x->dtype, x->rank, a->size.p, q);
+  return vq_rule_result_type(r, t);
 }
 
 vq_status vq_infer_slice(vq_rule *r) {
@@ -111,7 +152,7 @@ vq_status vq_infer_slice(vq_rule *r) {
                          i, (long long)begin, (long long)size,
                          (long long)step);
   }
-  return vq_rule_result(r, x->dtype, x->rank, a->size.p);
+  return sliced(r, a);
 }
 
 vq_status vq_infer_concat(vq_rule *r) {
@@ -129,10 +170,15 @@ vq_status vq_infer_concat(vq_rule *r) {
       return VQ_ERR;
     dim[a->axis] = x->dim[a->axis];
     if (vq_rule_shape(r, i, first->rank, dim)) return VQ_ERR;
+    if (!vq_quant_equal(x->q, first->q)) {
+      if (!first->q) return vq_rule_bad(r, VQ_E_type, i, "expected plain numbers as before");
+      return vq_rule_bad(r, VQ_E_type, i, "expected codes of @%.*s: requantize them",
+                         VQ_FMT(first->q->name));
+    }
     if (__builtin_add_overflow(sum, x->dim[a->axis], &sum)) sum = INT64_MAX;
   }
   dim[a->axis] = sum;
-  return vq_rule_result(r, first->dtype, first->rank, dim);
+  return vq_rule_moved(r, first->rank, dim, axis_of(first));
 }
 
 vq_status vq_infer_expand(vq_rule *r) {
@@ -147,7 +193,9 @@ vq_status vq_infer_expand(vq_rule *r) {
                          " dimension %u",
                          x->rank - k);
   }
-  return vq_rule_result(r, x->dtype, a->shape.n, a->shape.p);
+  int axis = axis_of(x);
+  if (axis >= 0) axis += (int)a->shape.n - x->rank;
+  return vq_rule_moved(r, a->shape.n, a->shape.p, axis);
 }
 
 vq_status vq_infer_gather(vq_rule *r) {
@@ -161,7 +209,10 @@ vq_status vq_infer_gather(vq_rule *r) {
   for (unsigned i = 0; i < index->rank; i++) dim[n++] = index->dim[i];
   for (unsigned i = (unsigned)a->axis + 1; i < x->rank; i++)
     dim[n++] = x->dim[i];
-  return vq_rule_result(r, x->dtype, n, dim);
+  int axis = axis_of(x);
+  if (axis == a->axis) axis = -1;
+  if (axis > a->axis) axis += index->rank - 1;
+  return vq_rule_moved(r, n, dim, axis);
 }
 
 vq_status vq_infer_gather_rows(vq_rule *r) {
@@ -177,7 +228,7 @@ vq_status vq_infer_gather_rows(vq_rule *r) {
                             " %lld rows of x",
                             (long long)a->groups, (long long)rows);
   if (__builtin_mul_overflow(table->dim[0], a->groups, &n)) n = INT64_MAX;
-  return vq_rule_result(r, x->dtype, 2, (int64_t[]){n, cols});
+  return vq_rule_moved(r, 2, (int64_t[]){n, cols}, axis_of(x) + 1 == x->rank ? 1 : -1);
 }
 
 vq_status vq_infer_pad(vq_rule *r) {
@@ -190,7 +241,7 @@ vq_status vq_infer_pad(vq_rule *r) {
   int64_t dim[VQ_MAX_RANK];
   for (unsigned i = 0; i < x->rank; i++)
     dim[i] = a->lo.p[i] + x->dim[i] + a->hi.p[i];
-  return vq_rule_result(r, x->dtype, x->rank, dim);
+  return vq_rule_moved(r, x->rank, dim, axis_of(x));
 }
 
 vq_status vq_infer_cast(vq_rule *r) {

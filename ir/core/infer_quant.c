@@ -44,24 +44,43 @@ static vq_status check_range(vq_rule *r, vq_dtype t, int64_t lo, int64_t hi) {
   return VQ_OK;
 }
 
-static vq_status to_codes(vq_rule *r, vq_str name, int64_t lo, int64_t hi) {
+// The result as codes of `q`.
+static vq_status coded(vq_rule *r, const vq_quant *q, vq_dtype to, int64_t lo, int64_t hi) {
+  if (q->store != to || q->lo != lo || q->hi != hi)
+    return vq_rule_bad_attr(r, "q", "is @%.*s of %s codes %d to %d, expected %s codes %lld"
+                            " to %lld", VQ_FMT(q->name), vq_dtype_name(q->store), q->lo,
+                            q->hi, vq_dtype_name(to), (long long)lo, (long long)hi);
+  if (eltwise(r, to)) return VQ_ERR;
+  if (r->n_out > r->max_out) return VQ_OK;
+  const vq_type **y = &r->out[r->n_out - 1];
+  int axis = vq_quant_axis(q, (*y)->rank);
+  if (axis == VQ_MAX_RANK || q->n != (axis < 0 ? 1 : (*y)->dim[axis]))
+    return vq_rule_bad_attr(r, "q", "is @%.*s of %u scales, which do not fit the result",
+                            VQ_FMT(q->name), q->n);
+  *y = vq_type_with(r->m->ctx, *y, q);
+  return VQ_OK;
+}
+
+static vq_status to_codes(vq_rule *r, vq_str name, int64_t lo, int64_t hi,
+                          const vq_quant *q, bool folded) {
   vq_dtype to;
   if (!vq_dtype_parse(name, &to) || (to != VQ_u8 && to != VQ_i8 && to != VQ_i16))
     return vq_rule_bad_attr(r, "to", "is '%.*s', expected u8, i8 or i16",
                             VQ_FMT(name));
   if (check_range(r, to, lo, hi)) return VQ_ERR;
-  return eltwise(r, to);
+  if (!q && folded) return vq_rule_bad_attr(r, "folded", "is true, but there is no q");
+  return q ? coded(r, q, to, lo, hi) : eltwise(r, to);
 }
 
 vq_status vq_infer_quantize(vq_rule *r) {
   ATTRS(quantize);
-  return to_codes(r, a->to, a->lo, a->hi);
+  return to_codes(r, a->to, a->lo, a->hi, a->q, a->folded);
 }
 
 vq_status vq_infer_requantize(vq_rule *r) {
   ATTRS(requantize);
   if (vq_rule_max_bits(r, 0, 32)) return VQ_ERR;
-  return to_codes(r, a->to, a->lo, a->hi);
+  return to_codes(r, a->to, a->lo, a->hi, a->q, a->folded);
 }
 
 vq_status vq_infer_dequantize(vq_rule *r) {

@@ -33,6 +33,7 @@ void vq_module_destroy(vq_module *m) {
   vq_each_func(m, f) vq_map_release(&f->names);
   vq_map_release(&m->func_names);
   vq_map_release(&m->const_names);
+  vq_map_release(&m->quants);
   vq_arena_release(&m->arena);
   free(m);
 }
@@ -90,6 +91,11 @@ vq_const *vq_const_new(vq_module *m, vq_str name, const vq_type *type,
       const_new(m, name, type, bytes ? VQ_INIT_BYTES : VQ_INIT_MISSING);
   c->bytes = bytes;
   return c;
+}
+
+void vq_set_const_quant(vq_const *c, const vq_quant *q) {
+  assert(!c->value.uses);
+  c->value.type = vq_type_with(c->module->ctx, c->value.type, q);
 }
 
 vq_const *vq_const_new_copy(vq_module *m, vq_str name, const vq_type *type,

@@ -14,6 +14,7 @@ enum {
   VIEW = VQ_TRAIT_VIEW,
   CALL = VQ_TRAIT_CALL,
   TERM = VQ_TRAIT_TERM,
+  CODES = VQ_TRAIT_CODES,
   FLOAT = VQ_CLASS_FLOAT,
   INT = VQ_CLASS_INT,
   BOOL = VQ_CLASS_BOOL,
@@ -137,6 +138,8 @@ bool vq_attr_equal(vq_attr_kind kind, const void *a, const void *b) {
       return vq_str_eq(*(const vq_str *)a, *(const vq_str *)b);
     case VQ_ATTR_ints:
       return ints_equal(*(const vq_ints *)a, *(const vq_ints *)b);
+    case VQ_ATTR_quant:  // names apart, as modules of several contexts may be compared
+      return vq_quant_equal(*(const vq_attr_quant *)a, *(const vq_attr_quant *)b);
   }
   return false;
 }
@@ -175,6 +178,8 @@ static uint64_t hash_field(vq_attr_kind kind, const void *a, uint64_t seed) {
       vq_ints v = *(const vq_ints *)a;
       return vq_hash_bytes(seed, v.p, v.n * sizeof *v.p);
     }
+    case VQ_ATTR_quant:  // the result's type has it, and hashes by content
+      return seed;
   }
   return seed;
 }

@@ -28,6 +28,9 @@ static void put_default(vq_strbuf *out, const vq_attr_desc *a,
     case VQ_ATTR_str:
       vq_strbuf_printf(out, "\"%.*s\"", VQ_FMT(*(const vq_str *)field));
       break;
+    case VQ_ATTR_quant:
+      vq_strbuf_puts(out, "none");
+      break;
     case VQ_ATTR_ints:
       ints = *(const vq_ints *)field;
       vq_strbuf_putc(out, '[');
@@ -47,7 +50,7 @@ static void put_operands(vq_strbuf *out, const vq_op_desc *d) {
 
 static void put_attrs(vq_strbuf *out, const vq_op_desc *d) {
   static const char *const kinds[] = {"integer", "number", "flag", "string",
-                                      "list of integers"};
+                                      "list of integers", "quant entry"};
   for (unsigned i = 0; i < d->n_attr; i++) {
     const vq_attr_desc *a = &d->attr[i];
     vq_strbuf_printf(out, "- attribute `%s`: %s, ", a->name, kinds[a->kind]);
@@ -67,7 +70,8 @@ static void put_traits(vq_strbuf *out, unsigned traits) {
     const char *word;
   } names[] = {{VQ_TRAIT_PURE, "pure"},     {VQ_TRAIT_ELTWISE, "elementwise"},
                {VQ_TRAIT_COMM, "commutes"}, {VQ_TRAIT_VIEW, "view"},
-               {VQ_TRAIT_CALL, "call"},     {VQ_TRAIT_TERM, "terminator"}};
+               {VQ_TRAIT_CALL, "call"},     {VQ_TRAIT_TERM, "terminator"},
+               {VQ_TRAIT_CODES, "codes"}};
   const char *before = "- ";
   for (size_t i = 0; i < VQ_COUNT(names); i++) {
     if (!(traits & names[i].bit)) continue;

@@ -8,6 +8,10 @@
 // The kernel's arguments are named after the operands they are first used as
 // and its values are numbered, so that equal groups give equal kernels down to
 // the text, whichever comes first.
+//
+// Inside, codes are plain numbers, for blocks that compute the same with other scales
+// share a kernel: factors come as operands. What the codes stand for is said where
+// the kernel is called.
 #include "core/core.h"
 #include "vq/rewrite.h"
 #include "vq/vec.h"
@@ -90,11 +94,28 @@ static void find_outputs(group *g) {
   }
 }
 
+static const vq_type *plain(const vq_type *t, vq_ctx *ctx) {
+  return vq_type_with(ctx, t, NULL);
+}
+
+// Takes the quant entries off an op of a kernel.
+static void forget_quant(vq_op *op) {
+  vq_ctx *ctx = op->func->module->ctx;
+  for (unsigned i = 0; i < op->n_out; i++)
+    op->out[i].type = plain(op->out[i].type, ctx);
+  const vq_op_desc *d = vq_op_info(op->code);
+  for (unsigned i = 0; i < d->n_attr; i++)
+    if (d->attr[i].kind == VQ_ATTR_quant)
+      *(vq_attr_quant *)((char *)op->attrs + d->attr[i].offset) = NULL;
+  if (op->code == VQ_OP_quantize) ((vq_attrs_quantize *)op->attrs)->folded = false;
+  if (op->code == VQ_OP_requantize) ((vq_attrs_requantize *)op->attrs)->folded = false;
+}
+
 static vq_func *make_kernel(group *g, vq_str name) {
   vq_module *m = g->func->module;
   vq_arena *a = &m->arena;
   const vq_type **type = VQ_NEW_N(a, const vq_type *, g->in.n);
-  for (size_t i = 0; i < g->in.n; i++) type[i] = g->in.p[i]->type;
+  for (size_t i = 0; i < g->in.n; i++) type[i] = plain(g->in.p[i]->type, m->ctx);
   vq_func *k = vq_func_create(m, VQ_KERNEL, name, (unsigned)g->in.n, type,
                               g->in_name.p);
   // Before its caller, so that a reader of the text knows it.
@@ -106,6 +127,7 @@ static vq_func *make_kernel(group *g, vq_str name) {
   vq_builder b = {.func = k};
   for (unsigned i = 0; i < g->n; i++) {
     vq_op *op = vq_clone_op(&b, g->op[i], &map);
+    forget_quant(op);
     for (unsigned j = 0; j < op->n_out; j++)
       vq_rename_value(k, &op->out[j], VQ_LIT(""));
   }
@@ -146,6 +168,7 @@ static vq_op *make_call(group *g, const vq_func *kernel) {
   vq_str *name = VQ_NEW_N(a, vq_str, g->out.n);
   for (size_t i = 0; i < g->out.n; i++) {
     name[i] = g->out.p[i]->name;
+    vq_set_call_quant(call, (unsigned)i, g->out.p[i]->type->q);
     vq_replace_all_uses(g->out.p[i], &call->out[i]);
   }
   for (unsigned i = g->n; i-- > 0;) vq_erase_op(g->op[i]);

@@ -98,3 +98,9 @@ void vq_rename_func(vq_module *m, vq_func *f, vq_str name) {
   vq_name_release(&m->func_names, f->name);
   f->name = vq_name_claim(&m->arena, &m->func_names, name, f);
 }
+
+void vq_set_call_quant(vq_op *call, unsigned i, const vq_quant *q) {
+  assert(call->code == VQ_OP_call && i < call->n_out);
+  vq_value *v = &call->out[i];
+  v->type = vq_type_with(call->func->module->ctx, v->type, q);
+}

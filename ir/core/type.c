@@ -1,4 +1,4 @@
-// Element types, interned tensor types and quantization entries.
+// Element types and interned tensor types.
 #include "vq/type.h"
 
 #include "support/ctx.h"
@@ -22,6 +22,15 @@ static const dtype_row dtypes[VQ_N_DTYPES] = {
 const char *vq_dtype_name(vq_dtype t) { return dtypes[t].name; }
 unsigned vq_dtype_bits(vq_dtype t) { return dtypes[t].bits; }
 vq_dtype_class vq_dtype_class_of(vq_dtype t) { return dtypes[t].cls; }
+
+void vq_int_range(vq_dtype t, int64_t *lo, int64_t *hi) {
+  unsigned bits = vq_dtype_bits(t);
+  bool is_unsigned = t == VQ_u8 || t == VQ_u4;
+  if (t == VQ_bool) bits = 1, is_unsigned = true;
+  *hi = is_unsigned ? (INT64_C(1) << bits) - 1
+                    : (int64_t)(UINT64_MAX >> (65 - bits));
+  *lo = is_unsigned ? 0 : -*hi - 1;
+}
 
 bool vq_dtype_parse(vq_str name, vq_dtype *out) {
   for (int t = 0; t < VQ_N_DTYPES; t++) {
@@ -63,29 +72,8 @@ const vq_type *vq_type_tensor(vq_ctx *ctx, vq_dtype dtype, unsigned rank,
   return t;
 }
 
-static bool quant_equal(const vq_quant *a, const vq_quant *b) {
-  return a->store == b->store && a->axis == b->axis && a->n == b->n &&
-         memcmp(a->scale, b->scale, a->n * sizeof *a->scale) == 0 &&
-         memcmp(a->zero, b->zero, a->n * sizeof *a->zero) == 0;
-}
-
-const vq_quant *vq_quant_intern(vq_ctx *ctx, const vq_quant *proto) {
-  vq_quant *found = vq_map_get(&ctx->quants, proto->name);
-  if (found) return quant_equal(found, proto) ? found : NULL;
-  vq_arena *a = &ctx->arena;
-  vq_quant *q = VQ_NEW(a, vq_quant);
-  *q = *proto;
-  q->name = vq_intern(ctx, proto->name);
-  q->scale = vq_arena_copy(a, proto->scale, proto->n * sizeof *proto->scale,
-                           _Alignof(float));
-  q->zero = vq_arena_copy(a, proto->zero, proto->n * sizeof *proto->zero,
-                          _Alignof(int32_t));
-  *vq_map_put(&ctx->quants, q->name) = q;
-  return q;
-}
-
-const vq_quant *vq_quant_find(vq_ctx *ctx, vq_str name) {
-  return vq_map_get(&ctx->quants, name);
+const vq_type *vq_type_with(vq_ctx *ctx, const vq_type *t, const vq_quant *q) {
+  return t->q == q ? t : vq_type_tensor(ctx, t->dtype, t->rank, t->dim, q);
 }
 
 int64_t vq_type_count(const vq_type *t) {

@@ -11,15 +11,6 @@ void *vq_eval_alloc(size_t n, size_t size) {
   return p;
 }
 
-void vq_int_range(vq_dtype t, int64_t *lo, int64_t *hi) {
-  unsigned bits = vq_dtype_bits(t);
-  bool is_unsigned = t == VQ_u8 || t == VQ_u4;
-  if (t == VQ_bool) bits = 1, is_unsigned = true;
-  *hi = is_unsigned ? (INT64_C(1) << bits) - 1
-                    : (int64_t)(UINT64_MAX >> (65 - bits));
-  *lo = is_unsigned ? 0 : -*hi - 1;
-}
-
 // ---- one element of each type -------------------------------------------------
 // Data may come from a mapped file at any alignment, hence memcpy.
 

@@ -47,9 +47,6 @@ void vq_store_i64_n(vq_dtype t, void *data, int64_t at, int64_t stride,
 void vq_eval_layer_norm_int(const vq_op *op, const vq_tensor *in,
                             vq_tensor *out);
 
-// Smallest and largest value of an integer (or bool) type.
-void vq_int_range(vq_dtype t, int64_t *lo, int64_t *hi);
-
 // The same index space laid over up to four tensors, each with its own element
 // strides. vq_walk_rows merges dimensions where every tensor allows it, then
 // splits off the innermost one as a row:

@@ -12,7 +12,7 @@ struct vq_ctx {
   vq_arena arena;
   vq_map strings;  // content -> its NUL-terminated copy
   vq_map types;    // struct bytes -> vq_type
-  vq_map quants;   // name -> vq_quant
+  vq_map quants;   // all of an entry -> vq_quant
   vq_map locs;     // key bytes -> index into loc, plus one
   VQ_VEC(vq_loc_info) loc;
   void *attached;  // of a higher layer

@@ -335,7 +335,6 @@ vq_status vq_parse(vq_ctx *ctx, vq_str text, const char *path, vq_diag *diag,
   p.lx = (vq_lex){text.p, text.p, text.p + text.n, 1, &p.temp};
   p.m = vq_module_create(ctx, VQ_LIT("model"));
   parse_all(&p);
-  vq_map_release(&p.quants);
   vq_map_release(&p.locs);
   vq_map_release(&p.named);
   vq_map_release(&p.numbered);

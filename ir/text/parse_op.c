@@ -53,6 +53,8 @@ static bool parse_attr_value(vq_parser *p, vq_attr_kind kind, void *field) {
       return vq_parser_flag(p, field);
     case VQ_ATTR_str:
       return vq_parser_string(p, field);
+    case VQ_ATTR_quant:
+      return vq_parser_quant_name(p, field);
     case VQ_ATTR_ints:
       break;
   }
@@ -254,6 +256,9 @@ static bool make_op(vq_parser *p, vq_func *f, line *l) {
                           l->result.n, l->type.n);
   for (uint32_t i = 0; i < op->n_out; i++) {
     const vq_tok *name = &l->result.p[i];
+    if (op->code == VQ_OP_call && !op->out[i].type->q &&
+        vq_type_with(p->ctx, l->type.p[i], NULL) == op->out[i].type)
+      vq_set_call_quant(op, i, l->type.p[i]->q);
     if (op->out[i].type != l->type.p[i])
       return fail_type(p, name, "the result", l->type.p[i], op->out[i].type);
     if (!define(p, name, &op->out[i])) return false;

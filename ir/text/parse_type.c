@@ -141,6 +141,15 @@ static bool parse_dims(vq_parser *p, unsigned *rank, int64_t *dim) {
   return true;
 }
 
+bool vq_parser_quant_name(vq_parser *p, const vq_quant **out) {
+  vq_tok at = p->tok;
+  vq_str name;
+  if (!vq_parser_global(p, &name)) return false;
+  *out = vq_module_quant(p->m, name);
+  return *out || vq_parser_fail(p, VQ_E_name, &at, "no quant entry %s above",
+                                vq_parser_z(p, '@', name));
+}
+
 bool vq_parser_type(vq_parser *p, const vq_type **out) {
   vq_tok at = p->tok;
   vq_dtype dtype;
@@ -156,14 +165,7 @@ bool vq_parser_type(vq_parser *p, const vq_type **out) {
     if (!parse_dims(p, &rank, dim) || !vq_parser_want(p, ',')) return false;
   if (!vq_parser_dtype(p, &dtype)) return false;
   if (vq_parser_take(p, ',')) {
-    vq_str name;
-    if (!vq_parser_key(p, "q")) return false;
-    vq_tok name_at = p->tok;
-    if (!vq_parser_global(p, &name)) return false;
-    q = vq_map_get(&p->quants, name);
-    if (!q)
-      return vq_parser_fail(p, VQ_E_name, &name_at, "no quant entry %s above",
-                            vq_parser_z(p, '@', name));
+    if (!vq_parser_key(p, "q") || !vq_parser_quant_name(p, &q)) return false;
   }
   if (!vq_parser_want(p, '>')) return false;
   *out = vq_type_tensor(p->ctx, dtype, rank, dim, q);
@@ -184,39 +186,69 @@ static bool parse_scales(vq_parser *p, bool list, vq_f32_vec *out) {
   return !list || vq_parser_want(p, ']');
 }
 
-static bool parse_zeros(vq_parser *p, bool list, vq_i32_vec *out) {
-  if (list && !vq_parser_want(p, '[')) return false;
+// One number for all `n`, or a list of them in brackets.
+static bool parse_zeros(vq_parser *p, size_t n, vq_i32_vec *out) {
+  bool list = vq_parser_take(p, '[');
   do {
     vq_tok at = p->tok;
     int64_t v = 0;
     if (!vq_parser_i64(p, &v)) return false;
-    if (v < INT32_MIN || v > INT32_MAX)
-      return vq_parser_fail(p, VQ_E_parse, &at, "zero point beyond 32 bits");
-    vq_vec_push(out, (int32_t)v);
+    if (v < INT16_MIN || v > INT16_MAX)
+      return vq_parser_fail(p, VQ_E_parse, &at, "zero point beyond 16 bits");
+    for (size_t i = 0; i < (list ? 1 : n); i++) vq_vec_push(out, (int32_t)v);
   } while (list && vq_parser_take(p, ','));
   return !list || vq_parser_want(p, ']');
 }
 
-// uniform<u8, axis = 1, scale = [...], zero = [...]>
+// lo = -7, hi = 7, or all codes of q->store.
+static bool parse_codes(vq_parser *p, vq_quant *q) {
+  int64_t least = 0, most = 0, lo, hi;
+  vq_tok at = p->tok;
+  if (vq_dtype_class_of(q->store) != VQ_CLASS_INT || q->store == VQ_i64)
+    return vq_parser_fail(p, VQ_E_parse, &at,
+                          "codes of %s, expected integers of at most 32 bits",
+                          vq_dtype_name(q->store));
+  vq_int_range(q->store, &least, &most);
+  lo = least, hi = most;
+  if (vq_parser_at_word(p, "lo") &&
+      (!vq_parser_key(p, "lo") || !vq_parser_i64(p, &lo) || !vq_parser_want(p, ',') ||
+       !vq_parser_key(p, "hi") || !vq_parser_i64(p, &hi) || !vq_parser_want(p, ',')))
+    return false;
+  if (lo < least || lo > hi || hi > most)
+    return vq_parser_fail(p, VQ_E_parse, &at,
+                          "codes %lld to %lld, expected a part of %lld to %lld",
+                          (long long)lo, (long long)hi, (long long)least, (long long)most);
+  q->lo = (int32_t)lo, q->hi = (int32_t)hi;
+  return true;
+}
+
+// uniform<u8, lo = 0, hi = 15, of = "...", axis = 1, scale = [...], zero = [...]>
 static bool parse_uniform(vq_parser *p, vq_quant *q, vq_f32_vec *scale,
                           vq_i32_vec *zero) {
   int64_t axis = -1;
   if (!vq_parser_want_word(p, "uniform") || !vq_parser_want(p, '<') ||
-      !vq_parser_dtype(p, &q->store) || !vq_parser_want(p, ','))
+      !vq_parser_dtype(p, &q->store) || !vq_parser_want(p, ',') || !parse_codes(p, q))
+    return false;
+  if (vq_parser_at_word(p, "of") && (!vq_parser_key(p, "of") ||
+      !vq_parser_string(p, &q->of) || !vq_parser_want(p, ',')))
     return false;
   if (vq_parser_at_word(p, "axis")) {
     if (!vq_parser_key(p, "axis")) return false;
     vq_tok at = p->tok;
-    if (!vq_parser_i64(p, &axis)) return false;
-    if (axis < 0 || axis >= VQ_MAX_RANK)
+    if (vq_parser_at_word(p, "last")) {
+      axis = VQ_AXIS_LAST;
+      vq_parser_next(p);
+    } else if (!vq_parser_i64(p, &axis)) {
+      return false;
+    } else if (axis < 0 || axis >= VQ_MAX_RANK)
       return vq_parser_fail(p, VQ_E_parse, &at,
-                            "axis %lld, expected 0 to %d", (long long)axis,
+                            "axis %lld, expected 0 to %d or last", (long long)axis,
                             VQ_MAX_RANK - 1);
     if (!vq_parser_want(p, ',')) return false;
   }
   if (!vq_parser_key(p, "scale") || !parse_scales(p, axis >= 0, scale) ||
       !vq_parser_want(p, ',') || !vq_parser_key(p, "zero") ||
-      !parse_zeros(p, axis >= 0, zero) || !vq_parser_want(p, '>'))
+      !parse_zeros(p, scale->n, zero) || !vq_parser_want(p, '>'))
     return false;
   q->axis = (int32_t)axis;
   return true;
@@ -232,20 +264,12 @@ bool vq_parser_quant(vq_parser *p) {
   if (ok && scale.n != zero.n)
     ok = vq_parser_fail(p, VQ_E_parse, &at,
                         "%zu scales but %zu zero points", scale.n, zero.n);
-  if (ok && vq_map_find(&p->quants, proto.name))
+  proto.n = (uint32_t)scale.n;
+  proto.scale = scale.p;
+  proto.zero = zero.p;
+  if (ok && !vq_module_define_quant(p->m, &proto))
     ok = vq_parser_fail(p, VQ_E_name, &at, "quant entry %s is defined twice",
                         vq_parser_z(p, '@', proto.name));
-  if (ok) {
-    proto.n = (uint32_t)scale.n;
-    proto.scale = scale.p;
-    proto.zero = zero.p;
-    const vq_quant *q = vq_quant_intern(p->ctx, &proto);
-    ok = q || vq_parser_fail(p, VQ_E_name, &at,
-                             "%s differs from the quant entry of that name in "
-                             "a module read before",
-                             vq_parser_z(p, '@', proto.name));
-    if (q) *vq_map_put(&p->quants, q->name) = (void *)q;
-  }
   vq_vec_release(&scale);
   vq_vec_release(&zero);
   return ok;

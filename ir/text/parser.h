@@ -23,7 +23,6 @@ typedef struct vq_parser {
   vq_tok tok;      // the current token
   vq_arena temp;   // unescaped names, attribute structs
   uint32_t n_error;
-  vq_map quants;   // those this text has defined so far
   vq_map locs;     // number -> vq_loc*
   vq_side_file *sides;
   uint64_t made;   // bytes of constants that the text does not hold
@@ -63,6 +62,8 @@ bool vq_parser_f32(vq_parser *p, float *out);
 bool vq_parser_flag(vq_parser *p, bool *out);
 bool vq_parser_dtype(vq_parser *p, vq_dtype *out);
 bool vq_parser_type(vq_parser *p, const vq_type **out);
+// @name of a quant entry that stands above.
+bool vq_parser_quant_name(vq_parser *p, const vq_quant **out);
 typedef VQ_VEC(int64_t) vq_i64_vec;
 typedef VQ_VEC(int32_t) vq_i32_vec;
 typedef VQ_VEC(float) vq_f32_vec;

@@ -90,6 +90,14 @@ void vq_print_attr(vq_strbuf *out, vq_attr_kind kind, const void *field) {
     case VQ_ATTR_ints:
       put_ints(out, *(const vq_ints *)field);
       break;
+    case VQ_ATTR_quant: {
+      const vq_quant *q = *(const vq_attr_quant *)field;
+      if (q)
+        vq_print_name(out, '@', q->name);
+      else
+        vq_strbuf_puts(out, "none");
+      break;
+    }
   }
 }
 

@@ -13,21 +13,44 @@ static void put_quoted(vq_strbuf *out, vq_str s) {
 
 // ---- quant entries: those that types of the module name, in that order --------
 
-static void put_quant(vq_strbuf *out, const vq_quant *q) {
-  bool list = q->axis >= 0;
+static bool is_even(const vq_quant *q) {
+  for (uint32_t i = 1; i < q->n; i++)
+    if (q->zero[i] != q->zero[0]) return false;
+  return true;
+}
+
+// What is short comes first, so that the beginning of a line tells most.
+static void put_quant_head(vq_strbuf *out, const vq_quant *q) {
+  int64_t lo, hi;
+  vq_int_range(q->store, &lo, &hi);
   vq_strbuf_puts(out, "quant ");
   vq_print_name(out, '@', q->name);
   vq_strbuf_printf(out, " = uniform<%s, ", vq_dtype_name(q->store));
-  if (list) vq_strbuf_printf(out, "axis = %d, ", q->axis);
+  if (q->lo != lo || q->hi != hi) vq_strbuf_printf(out, "lo = %d, hi = %d, ", q->lo, q->hi);
+  if (q->of.n) {
+    vq_strbuf_puts(out, "of = ");
+    put_quoted(out, q->of);
+    vq_strbuf_puts(out, ", ");
+  }
+  if (q->axis == VQ_AXIS_LAST)
+    vq_strbuf_puts(out, "axis = last, ");
+  else if (q->axis != VQ_AXIS_NONE)
+    vq_strbuf_printf(out, "axis = %d, ", q->axis);
+}
+
+static void put_quant(vq_strbuf *out, const vq_quant *q) {
+  bool list = q->axis != VQ_AXIS_NONE, zeros = list && !is_even(q);
+  put_quant_head(out, q);
   vq_strbuf_puts(out, list ? "scale = [" : "scale = ");
   for (uint32_t i = 0; i < q->n; i++) {
     if (i) vq_strbuf_puts(out, ", ");
     vq_strbuf_f32(out, q->scale[i]);
   }
-  vq_strbuf_puts(out, list ? "], zero = [" : ", zero = ");
-  for (uint32_t i = 0; i < q->n; i++)
+  vq_strbuf_puts(out, list ? "], zero = " : ", zero = ");
+  if (zeros) vq_strbuf_putc(out, '[');
+  for (uint32_t i = 0; i < (zeros ? q->n : 1); i++)
     vq_strbuf_printf(out, "%s%d", i ? ", " : "", q->zero[i]);
-  vq_strbuf_puts(out, list ? "]>\n" : ">\n");
+  vq_strbuf_puts(out, zeros ? "]>\n" : ">\n");
 }
 
 static void see_type(vq_strbuf *out, vq_map *seen, const vq_type *t) {

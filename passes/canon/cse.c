@@ -92,6 +92,7 @@ static void add_attr(vq_strbuf *key, vq_attr_kind kind, const void *field) {
       vq_strbuf_add(key, v->p, v->n * sizeof *v->p);
       break;
     }
+    case VQ_ATTR_quant: vq_strbuf_add(key, field, sizeof(vq_attr_quant)); break;
   }
 }
 

@@ -45,13 +45,27 @@ static void detail(differ *d, const char *what) {
   vq_strbuf_printf(d->out, "      %s: ", what);
 }
 
+// What codes stand for on both sides.
+static void print_quants(vq_strbuf *out, const vq_quant *a, const vq_quant *b) {
+  if (a->lo != b->lo || a->hi != b->hi)
+    vq_strbuf_printf(out, ", codes %d to %d -> %d to %d", a->lo, a->hi, b->lo, b->hi);
+  if (a->n != 1 || b->n != 1) {
+    vq_strbuf_puts(out, ", other scales or zeros");
+    return;
+  }
+  vq_strbuf_puts(out, ", scale ");
+  vq_strbuf_f32(out, a->scale[0]);
+  vq_strbuf_puts(out, " -> ");
+  vq_strbuf_f32(out, b->scale[0]);
+  vq_strbuf_printf(out, ", zero %d -> %d", a->zero[0], b->zero[0]);
+}
+
 static void print_types(differ *d, const char *what, const vq_type *a, const vq_type *b) {
   detail(d, what);
   vq_type_print(d->out, a);
   vq_strbuf_puts(d->out, " -> ");
   vq_type_print(d->out, b);
-  if (a->dtype == b->dtype && a->rank == b->rank && a->q && b->q)
-    vq_strbuf_puts(d->out, ", other scales or zeros");
+  if (a->q && b->q && !vq_quant_equal(a->q, b->q)) print_quants(d->out, a->q, b->q);
   vq_strbuf_putc(d->out, '\n');
 }
 
@@ -137,6 +151,7 @@ static void print_operands(differ *d, const vq_op *a, const vq_op *b) {
 static bool same_attr(differ *d, const vq_op *a, const vq_op *b, const vq_attr_desc *at) {
   bool is_callee = a->code == VQ_OP_call && at->offset == offsetof(vq_attrs_call, callee);
   if (is_callee && vq_twins_same_callee(&d->t, a, b)) return true;
+  if (at->kind == VQ_ATTR_quant) return true;  // the result's type says it
   return vq_attr_equal(at->kind, (const char *)a->attrs + at->offset,
                        (const char *)b->attrs + at->offset);
 }

@@ -15,13 +15,8 @@
 // ---- values -----------------------------------------------------------------
 
 bool vq_same_type(const vq_type *a, const vq_type *b) {
-  const vq_quant *p = a->q, *q = b->q;
-  if (a->dtype != b->dtype || a->rank != b->rank || !p != !q ||
-      memcmp(a->dim, b->dim, a->rank * sizeof *a->dim) != 0)
-    return false;
-  return !p || (p->store == q->store && p->axis == q->axis && p->n == q->n &&
-                memcmp(p->scale, q->scale, p->n * sizeof *p->scale) == 0 &&
-                memcmp(p->zero, q->zero, p->n * sizeof *p->zero) == 0);
+  return a->dtype == b->dtype && a->rank == b->rank && vq_quant_equal(a->q, b->q) &&
+         memcmp(a->dim, b->dim, a->rank * sizeof *a->dim) == 0;
 }
 
 static const char *digest_of(vq_twins *t, vq_value *v) {

@@ -41,6 +41,12 @@ int vq_host_get_attr(const vq_op *op, const char *name, vq_attr *out) {
       out->kind = VQ_ATTR_IS_INTS, out->p = l.p, out->n = l.n;
       break;
     }
+    case VQ_ATTR_quant: {
+      const vq_quant *q = *(const vq_attr_quant *)at;
+      out->kind = VQ_ATTR_IS_TEXT;
+      if (q) out->s = (vq_text){q->name.p, q->name.n};
+      break;
+    }
   }
   return 1;
 }
@@ -53,9 +59,10 @@ static int put_attr(vq_call *c, const vq_op *at_op, vq_opcode code, void *attrs,
                                     [VQ_ATTR_f32] = VQ_ATTR_IS_REAL,
                                     [VQ_ATTR_flag] = VQ_ATTR_IS_FLAG,
                                     [VQ_ATTR_str] = VQ_ATTR_IS_TEXT,
-                                    [VQ_ATTR_ints] = VQ_ATTR_IS_INTS};
+                                    [VQ_ATTR_ints] = VQ_ATTR_IS_INTS,
+                                    [VQ_ATTR_quant] = VQ_ATTR_IS_TEXT};
   static const char *const word[] = {"an integer", "a number", "a flag", "a text",
-                                     "a list of integers"};
+                                     "a list of integers", "the name of a quant entry"};
   const vq_attr_desc *d = find_attr(code, a->name);
   const char *op = vq_op_info(code)->name;
   if (!d) return vq_host_error(c, at_op, "op '%s' has no attribute '%s'", op, a->name);
@@ -69,6 +76,13 @@ static int put_attr(vq_call *c, const vq_op *at_op, vq_opcode code, void *attrs,
     case VQ_ATTR_flag: *(vq_attr_flag *)at = a->i != 0; break;
     case VQ_ATTR_str: *(vq_attr_str *)at = (vq_str){a->s.p, a->s.n}; break;
     case VQ_ATTR_ints: *(vq_attr_ints *)at = (vq_ints){a->p, (uint32_t)a->n}; break;
+    case VQ_ATTR_quant: {
+      const vq_quant *q = vq_module_quant(c->m, (vq_str){a->s.p, a->s.n});
+      if (a->s.n && !q)
+        return vq_host_error(c, at_op, "no quant entry '%.*s'", (int)a->s.n, a->s.p);
+      *(vq_attr_quant *)at = q;
+      break;
+    }
   }
   return 1;
 }

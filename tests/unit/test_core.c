@@ -92,17 +92,43 @@ START_TEST(quants_are_interned) {
   start(&t);
   float scale[] = {0.5f, 0.25f};
   int32_t zero[] = {0, 3};
-  vq_quant q = {VQ_LIT("q.w"), VQ_i8, 0, 2, scale, zero};
+  vq_quant q = {.name = VQ_LIT("q.w"), .store = VQ_i8, .lo = -128, .hi = 127,
+                .n = 2, .scale = scale, .zero = zero};
   const vq_quant *a = vq_quant_intern(t.ctx, &q);
   ck_assert_ptr_eq(a, vq_quant_intern(t.ctx, &q));
-  ck_assert_ptr_eq(a, vq_quant_find(t.ctx, VQ_LIT("q.w")));
   scale[1] = 1;
   ck_assert(a->scale[1] == 0.25f);
-  ck_assert_ptr_null(vq_quant_intern(t.ctx, &q));
+  ck_assert_ptr_ne(a, vq_quant_intern(t.ctx, &q));
   const vq_type *type = vq_type_tensor(t.ctx, VQ_i8, 1, (int64_t[]){2}, a);
   ck_assert_ptr_ne(type, vq_type_tensor(t.ctx, VQ_i8, 1, type->dim, NULL));
   vq_type_print(&t.text, type);
   ck_assert_str_eq(vq_strbuf_z(&t.text), "tensor<2, i8, q=@q.w>");
+  stop(&t);
+}
+END_TEST
+
+// In a module an entry has one name, and equal ones are one.
+START_TEST(quants_of_a_module) {
+  fixture t;
+  start(&t);
+  float scale = 0.5f;
+  int32_t zero = 3;
+  vq_quant q = {.name = VQ_LIT("q.x"), .store = VQ_u8, .lo = 0, .hi = 255, .axis = -1,
+                .n = 1, .scale = &scale, .zero = &zero, .of = VQ_LIT("norm x")};
+  vq_module *m = vq_module_create(t.ctx, VQ_LIT("m"));
+  const vq_quant *a = vq_module_quant_like(m, &q);
+  ck_assert_ptr_eq(a, vq_module_quant(m, VQ_LIT("q.x")));
+  ck_assert_ptr_null(vq_module_define_quant(m, &q));
+  q.of = VQ_LIT("another reader");
+  ck_assert_ptr_eq(a, vq_module_quant_like(m, &q));
+  q.hi = 15;
+  const vq_quant *b = vq_module_quant_like(m, &q);
+  ck_assert_ptr_ne(a, b);
+  ck_assert(vq_str_is(b->name, "q.x.1") && !vq_quant_equal(a, b));
+  vq_module *copy = vq_module_clone(m);
+  ck_assert_ptr_eq(b, vq_module_quant(copy, VQ_LIT("q.x.1")));
+  vq_module_destroy(copy);
+  vq_module_destroy(m);
   stop(&t);
 }
 END_TEST
@@ -514,6 +540,7 @@ int main(void) {
   TCase *t = tcase_create("core");
   tcase_add_test(t, types_are_interned);
   tcase_add_test(t, quants_are_interned);
+  tcase_add_test(t, quants_of_a_module);
   tcase_add_test(t, op_table_is_whole);
   tcase_add_test(t, attributes_are_values);
   tcase_add_test(t, names_are_unique);

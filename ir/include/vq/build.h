@@ -29,6 +29,8 @@ vq_const *vq_const_fill(vq_module *m, vq_str name, const vq_type *type,
                         double value);
 vq_const *vq_const_random(vq_module *m, vq_str name, const vq_type *type,
                           uint64_t seed, float std);
+// States what codes a new constant, not used yet, holds; NULL for plain numbers.
+void vq_set_const_quant(vq_const *c, const vq_quant *q);
 // Small constants: a scalar f32, a vector of i64.
 vq_const *vq_const_scalar_f32(vq_module *m, vq_str name, float v);
 vq_const *vq_const_vec_i64(vq_module *m, vq_str name, unsigned n,

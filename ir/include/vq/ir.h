@@ -115,6 +115,7 @@ struct vq_module {
   uint64_t arena_size; // bytes of run-time arena once PLANNED
   struct vq_mapping *mappings;  // mapped files that constants point into
   vq_map func_names, const_names;
+  vq_map quants;  // name -> vq_quant; types may have stopped to need some
 };
 
 #define VQ_ATTRS(op, name) \
@@ -171,6 +172,14 @@ void vq_module_own(vq_module *m, void *base, size_t size, bool mapped);
 vq_func *vq_module_func(const vq_module *m, vq_str name);    // or NULL
 vq_const *vq_module_const(const vq_module *m, vq_str name);  // or NULL
 vq_value *vq_func_value(const vq_func *f, vq_str name);      // or NULL
+
+// The quant entry of that name, or NULL.
+const vq_quant *vq_module_quant(const vq_module *m, vq_str name);
+// Adds a copy of `proto`; NULL when its name is taken.
+const vq_quant *vq_module_define_quant(vq_module *m, const vq_quant *proto);
+// The first entry that is equal to `proto` but for its name, else a new one; a taken
+// name gets a suffix ".1", ".2", ...
+const vq_quant *vq_module_quant_like(vq_module *m, const vq_quant *proto);
 
 vq_str vq_meta_get(const vq_module *m, const char *key);  // empty when absent
 void vq_meta_set(vq_module *m, const char *key, vq_str value);

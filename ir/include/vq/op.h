@@ -13,7 +13,8 @@ typedef enum vq_trait {
   VQ_TRAIT_COMM = 1u << 2,     // a and b may swap
   VQ_TRAIT_VIEW = 1u << 3,     // the result may share its operand's memory
   VQ_TRAIT_CALL = 1u << 4,
-  VQ_TRAIT_TERM = 1u << 5
+  VQ_TRAIT_TERM = 1u << 5,
+  VQ_TRAIT_CODES = 1u << 6     // knows codes: operands may have a quant entry
 } vq_trait;
 
 // A list of integers inside an attribute struct; borrowed memory.
@@ -31,12 +32,14 @@ typedef float vq_attr_f32;
 typedef bool vq_attr_flag;
 typedef vq_str vq_attr_str;
 typedef vq_ints vq_attr_ints;
+typedef const vq_quant *vq_attr_quant;
 typedef enum vq_attr_kind {
   VQ_ATTR_i64,
   VQ_ATTR_f32,
   VQ_ATTR_flag,
   VQ_ATTR_str,
-  VQ_ATTR_ints
+  VQ_ATTR_ints,
+  VQ_ATTR_quant  // NULL: none
 } vq_attr_kind;
 
 typedef enum vq_opcode {

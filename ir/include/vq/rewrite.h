@@ -28,6 +28,9 @@ void vq_move_op(vq_op *op, vq_op *before);
 // Sets one attribute struct; the result types must stay what they are.
 void vq_set_attrs(vq_op *op, const void *attrs);
 
+// States what the codes that a call returns as result `i` stand for: kernels do not say.
+void vq_set_call_quant(vq_op *call, unsigned i, const vq_quant *q);
+
 // Renames, adding a suffix when taken.
 void vq_rename_value(vq_func *f, vq_value *v, vq_str name);
 void vq_rename_func(vq_module *m, vq_func *f, vq_str name);  // not a callee

@@ -23,6 +23,8 @@ typedef enum vq_dtype {
 const char *vq_dtype_name(vq_dtype t);
 unsigned vq_dtype_bits(vq_dtype t);
 vq_dtype_class vq_dtype_class_of(vq_dtype t);
+// Smallest and largest value of an integer (or bool) type.
+void vq_int_range(vq_dtype t, int64_t *lo, int64_t *hi);
 // Returns false when `name` is no dtype of the text form.
 bool vq_dtype_parse(vq_str name, vq_dtype *out);
 
@@ -35,15 +37,21 @@ struct vq_type {
   const vq_quant *q;  // NULL: plain numbers
 };
 
-// An affine code: real = scale[i] * (code - zero[i]), i along `axis`, or 0
-// everywhere when axis is -1 (n is 1 then).
+enum { VQ_AXIS_NONE = -1, VQ_AXIS_LAST = VQ_MAX_RANK };
+
+// What codes lo..hi stand for: real = scale[i] * (code - zero[i]), i along `axis`: a
+// dimension's number, VQ_AXIS_LAST, or VQ_AXIS_NONE, where n is 1 and i is 0. A scale is
+// finite and not 0; it may be negative where zero is 0, as those of narrow weights. A
+// zero point has 16 bits; it is no code where the range of numbers does not hold 0.
 struct vq_quant {
-  vq_str name;     // without '@'; unique in the context
+  vq_str name;     // without '@'; unique in a module
   vq_dtype store;  // i4 u4 i8 u8 i16 i32
+  int32_t lo, hi;  // codes of `store`
   int32_t axis;
   uint32_t n;
   const float *scale;
   const int32_t *zero;
+  vq_str of;       // what it was made for, in words; maybe empty
 };
 
 // Interns. `dim` holds `rank` entries; `q` may be NULL. Returns NULL (and no
@@ -52,9 +60,16 @@ struct vq_quant {
 const vq_type *vq_type_tensor(vq_ctx *ctx, vq_dtype dtype, unsigned rank,
                               const int64_t *dim, const vq_quant *q);
 
-// Interns a copy of `proto`; NULL when the name exists with other content.
+// The same shape and elements with another quantization, NULL for plain numbers.
+const vq_type *vq_type_with(vq_ctx *ctx, const vq_type *t, const vq_quant *q);
+
+// Interns a copy of `proto`, by all its fields. Modules name entries: see ir.h.
 const vq_quant *vq_quant_intern(vq_ctx *ctx, const vq_quant *proto);
-const vq_quant *vq_quant_find(vq_ctx *ctx, vq_str name);
+// The dimension of a tensor of that rank along which `q` has scales, -1 for none;
+// VQ_MAX_RANK or more when there is no such dimension.
+int vq_quant_axis(const vq_quant *q, unsigned rank);
+// Codes mean the same under both, whatever the entries are called. Takes NULL.
+bool vq_quant_equal(const vq_quant *a, const vq_quant *b);
 
 int64_t vq_type_count(const vq_type *t);   // elements
 int64_t vq_type_bytes(const vq_type *t);   // storage, nibbles rounded up
