@@ -39,7 +39,8 @@ bool vq_lower_concat(vq_lowering *lo, vq_op *op) {
     if (i == 0) first = x;
     if (x.q->type->dtype != first.q->type->dtype ||
         vq_lower_scale(&x) != vq_lower_scale(&first) ||
-        vq_lower_zero(&x) != vq_lower_zero(&first))
+        vq_lower_zero(&x) != vq_lower_zero(&first) ||
+        !vq_quant_equal(x.q->type->q, first.q->type->q))
       return false;
     in[i] = x.q;
   }
@@ -50,14 +51,27 @@ bool vq_lower_concat(vq_lowering *lo, vq_op *op) {
 
 // ---- quantize moves up -------------------------------------------------------------
 
-static vq_value *requantize_like(vq_lowering *lo, const vq_op *q, vq_opcode code,
-                                 vq_value *x, vq_value *mult, vq_value *zero) {
-  const vq_attrs_quantize *a = VQ_ATTRS(q, quantize);
+// The quantize or requantize with attributes `a`.
+static vq_value *quantize_with(vq_lowering *lo, const vq_attrs_quantize *a, vq_opcode code,
+                               vq_value *x, vq_value *mult, vq_value *zero) {
   vq_value *in[] = {x, mult, zero};
-  vq_attrs_requantize r = {.to = a->to, .lo = a->lo, .hi = a->hi};
+  vq_attrs_requantize r = {a->to, a->lo, a->hi, a->q, a->folded, 0};
   return vq_build1(&lo->b, code, in, zero ? 3 : 2,
                    code == VQ_OP_requantize ? (const void *)&r : a,
                    vq_quant_codes(lo->m, x));
+}
+
+static vq_value *requantize_like(vq_lowering *lo, const vq_op *q, vq_opcode code,
+                                 vq_value *x, vq_value *mult, vq_value *zero) {
+  return quantize_with(lo, VQ_ATTRS(q, quantize), code, x, mult, zero);
+}
+
+// The same quantize where `mult` has taken in other factors.
+static vq_value *folded_like(vq_lowering *lo, const vq_op *q, vq_value *x,
+                             vq_value *mult, vq_value *zero) {
+  vq_attrs_quantize a = *VQ_ATTRS(q, quantize);
+  a.folded = a.q != NULL;
+  return quantize_with(lo, &a, VQ_OP_quantize, x, mult, zero);
 }
 
 static bool is_scalar_quantize(const vq_op *q) {
@@ -144,16 +158,28 @@ static bool last_part(const vq_op *slice, int64_t *begin, int64_t *size) {
 typedef struct parts {
   float *mult;  // 0: not known
   int16_t *zero;
+  float *scale;  // of quant entries
   int64_t covered;
+  bool folded;
+  vq_strbuf name;  // of the entry of all
 } parts;
 
 // False when the channel has another factor already, of other rows.
-static bool note_part(parts *p, int64_t c, float mult, int16_t zero) {
-  if (mult == 0 || (p->mult[c] != 0 && (p->mult[c] != mult || p->zero[c] != zero)))
+static bool note_part(parts *p, int64_t c, float mult, int16_t zero, float scale) {
+  if (mult == 0 || (p->mult[c] != 0 && (p->mult[c] != mult || p->zero[c] != zero ||
+                                        p->scale[c] != scale)))
     return false;
   p->covered += p->mult[c] == 0;
-  p->mult[c] = mult, p->zero[c] = zero;
+  p->mult[c] = mult, p->zero[c] = zero, p->scale[c] = scale;
   return true;
+}
+
+// b0.q, b0.k and b0.v make b0.qkv.
+static void note_name(parts *p, vq_str name) {
+  size_t dot = name.n;
+  while (dot > 0 && name.p[dot - 1] != '.') dot--;
+  if (p->name.n) name = (vq_str){name.p + dot, name.n - dot};
+  vq_strbuf_add(&p->name, name.p, name.n);
 }
 
 // True when every reader of `x` is a slice of its last dimension whose only
@@ -171,11 +197,42 @@ static bool read_parts(const vq_value *x, const vq_op *like, parts *p) {
         !is_factor(vq_in(q, 1), size) || (q->n_in > 2 && !is_factor(vq_in(q, 2), size)))
       return false;
     const vq_attrs_quantize *b = VQ_ATTRS(q, quantize);
-    if (!vq_str_eq(a->to, b->to) || a->lo != b->lo || a->hi != b->hi) return false;
+    if (!vq_str_eq(a->to, b->to) || a->lo != b->lo || a->hi != b->hi || !a->q != !b->q)
+      return false;
     for (int64_t c = 0; c < size; c++)
       if (!note_part(p, begin + c, vq_quant_at(vq_in(q, 1), c),
-                     q->n_in > 2 ? (int16_t)vq_quant_at(vq_in(q, 2), c) : 0))
+                     q->n_in > 2 ? (int16_t)vq_quant_at(vq_in(q, 2), c) : 0,
+                     b->q ? b->q->scale[b->q->n == 1 ? 0 : c] : 0))
         return false;
+    if (b->q) note_name(p, b->q->name);
+    p->folded |= b->folded;
+  }
+  return true;
+}
+
+// The quant entry of all parts, a scale for each channel.
+static const vq_quant *entry_of_parts(vq_lowering *lo, const parts *p, int64_t n,
+                                      const vq_quant *part) {
+  int32_t *zero = VQ_NEW_N(lo->pc->temp, int32_t, (size_t)n);
+  for (int64_t c = 0; c < n; c++) zero[c] = p->zero[c];
+  vq_quant q = {.name = vq_strbuf_view(&p->name), .store = part->store, .lo = part->lo,
+                .hi = part->hi, .axis = VQ_AXIS_LAST, .n = (uint32_t)n,
+                .scale = p->scale, .zero = zero, .of = VQ_LIT("parts of one product")};
+  return vq_module_quant_like(lo->m, &q);
+}
+
+// The slices of `x` that are quantized become slices of codes `q`.
+static bool slice_codes(vq_lowering *lo, vq_value *x, vq_value *q) {
+  for (vq_use *u = x->uses, *next; u; u = next) {
+    next = u->next;
+    if (u->user->code != VQ_OP_slice) continue;
+    vq_op *old = u->user, *user = old->out->uses->user;
+    vq_attrs_slice a = *VQ_ATTRS(old, slice);
+    a.q = VQ_ATTRS(user, quantize)->q;
+    lo->b.before = old;
+    vq_value *y = vq_build1(&lo->b, VQ_OP_slice, &q, 1, &a, VQ_LIT(""));
+    if (!vq_lower_replace(lo, user, y)) return false;
+    vq_erase_op(old);
   }
   return true;
 }
@@ -188,24 +245,25 @@ bool vq_lower_slices(vq_lowering *lo, vq_op *op) {
   vq_value *x = slice ? vq_in(slice, 0) : NULL;
   if (!x || x->kind != VQ_VALUE_RESULT || x->type->rank < 1) return false;
   int64_t n = x->type->dim[x->type->rank - 1];
-  parts p = {VQ_NEW_N(lo->pc->temp, float, (size_t)n),
-             VQ_NEW_N(lo->pc->temp, int16_t, (size_t)n), 0};
-  if (!read_parts(x, op, &p) || p.covered != n) return false;
-  lo->b.before = x->def->next;
-  vq_value *mult = vq_quant_const(lo->m, x->name, "mult", VQ_f32, 1, &n, p.mult);
-  vq_value *zero = vq_quant_const(lo->m, x->name, "zero", VQ_i16, 1, &n, p.zero);
-  vq_value *q = requantize_like(lo, op, VQ_OP_quantize, x, mult, zero);
-  if (!q) return vq_lower_replace(lo, op, NULL);
-  for (vq_use *u = x->uses, *next; u; u = next) {
-    next = u->next;
-    if (u->user->code != VQ_OP_slice) continue;
-    vq_op *old = u->user, *user = old->out->uses->user;
-    lo->b.before = old;
-    vq_value *y = vq_build1(&lo->b, VQ_OP_slice, &q, 1, old->attrs, VQ_LIT(""));
-    if (!vq_lower_replace(lo, user, y)) return false;
-    vq_erase_op(old);
+  parts p = {.mult = VQ_NEW_N(lo->pc->temp, float, (size_t)n),
+             .zero = VQ_NEW_N(lo->pc->temp, int16_t, (size_t)n),
+             .scale = VQ_NEW_N(lo->pc->temp, float, (size_t)n)};
+  bool whole = read_parts(x, op, &p) && p.covered == n;
+  if (whole) {
+    vq_attrs_quantize a = *VQ_ATTRS(op, quantize);
+    if (a.q) a.q = entry_of_parts(lo, &p, n, a.q);
+    a.folded = p.folded;
+    lo->b.before = x->def->next;
+    vq_value *mult = vq_quant_const(lo->m, x->name, "mult", VQ_f32, 1, &n, p.mult);
+    vq_value *zero = vq_quant_const(lo->m, x->name, "zero", VQ_i16, 1, &n, p.zero);
+    vq_value *q = quantize_with(lo, &a, VQ_OP_quantize, x, mult, zero);
+    if (!q)
+      vq_lower_replace(lo, op, NULL);
+    else
+      slice_codes(lo, x, q);
   }
-  return true;
+  vq_strbuf_release(&p.name);
+  return whole && !lo->failed;
 }
 
 // A constant operand of `sum` with an element for each of its own; NULL: none.
@@ -221,9 +279,27 @@ static vq_value *table_of(const vq_op *sum, unsigned *at) {
   return NULL;
 }
 
-// Codes of `table` with that factor, shaped as `like`; NULL if some do not fit.
-static vq_value *table_codes(vq_lowering *lo, vq_value *table, double mult,
-                             const vq_type *like) {
+// The quant entry of a table of codes with `scale` that `sum` is added to.
+static const vq_quant *table_entry(vq_lowering *lo, const vq_value *table, float scale,
+                                   const vq_quant *sum) {
+  if (!sum) return NULL;
+  vq_strbuf name = {0}, of = {0};
+  int32_t zero = 0;
+  vq_strbuf_printf(&name, "%.*s.table", VQ_FMT(sum->name));
+  vq_strbuf_printf(&of, "table %.*s", VQ_FMT(table->name));
+  vq_quant q = {.name = vq_strbuf_view(&name), .store = VQ_i16, .lo = -INT16_MAX,
+                .hi = INT16_MAX, .axis = VQ_AXIS_NONE, .n = 1, .scale = &scale,
+                .zero = &zero, .of = vq_strbuf_view(&of)};
+  const vq_quant *made = vq_module_quant_like(lo->m, &q);
+  vq_strbuf_release(&name);
+  vq_strbuf_release(&of);
+  return made;
+}
+
+// Codes of `table` with `scale`, shaped as `like`; NULL if some do not fit.
+static vq_value *table_codes(vq_lowering *lo, vq_value *table, float scale,
+                             const vq_type *like, const vq_quant *sum) {
+  double mult = 1 / (double)scale;
   int64_t n = vq_type_count(like);
   const float *x = vq_quant_floats(lo->pc, table);
   int16_t *q = VQ_NEW_N(lo->pc->temp, int16_t, (size_t)n);
@@ -232,8 +308,10 @@ static vq_value *table_codes(vq_lowering *lo, vq_value *table, double mult,
     if (!(fabs(v) <= INT16_MAX)) return NULL;
     q[i] = (int16_t)v;
   }
-  return x ? vq_quant_const(lo->m, table->name, "codes", VQ_i16, like->rank, like->dim, q)
-           : NULL;
+  if (!x) return NULL;
+  vq_value *y = vq_quant_const(lo->m, table->name, "codes", VQ_i16, like->rank, like->dim, q);
+  vq_set_const_quant(vq_const_of(y), table_entry(lo, table, scale, sum));
+  return y;
 }
 
 // quantize(x + table) to 16 bits, as where positions are added: the table is kept as
@@ -245,7 +323,8 @@ bool vq_lower_quantize_table(vq_lowering *lo, vq_op *op) {
   if (!table || op->out->type->dtype != VQ_i16 || !is_scalar_quantize(op)) return false;
   vq_value *mult = vq_in(op, 1);
   float scale = 1 / vq_quant_at(mult, 0);
-  vq_value *codes = table_codes(lo, table, 1 / (double)scale, sum->out->type);
+  vq_value *codes = table_codes(lo, table, scale, sum->out->type,
+                                VQ_ATTRS(op, quantize)->q);
   if (!codes) return false;
   vq_value *in[] = {vq_in(sum, 0), vq_in(sum, 1)};
   in[at] = vq_lower_dequantize(
@@ -286,8 +365,8 @@ bool vq_lower_factor(vq_lowering *lo, vq_op *op) {
   if (!mul || !vq_const_of(vq_in(mul, 1)) || !vq_const_of(vq_in(op, 1))) return false;
   vq_value *mult = product(lo, vq_in(mul, 1), vq_in(op, 1));
   if (!mult) return false;
-  return vq_lower_replace(lo, op, requantize_like(lo, op, VQ_OP_quantize, vq_in(mul, 0),
-                                                  mult, vq_in_opt(op, 2)));
+  return vq_lower_replace(
+      lo, op, folded_like(lo, op, vq_in(mul, 0), mult, vq_in_opt(op, 2)));
 }
 
 // quantize(layer_norm(codes)): the factor joins gamma and beta.
@@ -305,5 +384,5 @@ bool vq_lower_norm_scale(vq_lowering *lo, vq_op *op) {
   vq_value *unit = vq_quant_const(lo->m, VQ_LIT("one"), "mult", VQ_f32, 0, NULL, &one);
   if (!y) return vq_lower_replace(lo, op, NULL);
   return vq_lower_replace(
-      lo, op, requantize_like(lo, op, VQ_OP_quantize, y, unit, vq_in_opt(op, 2)));
+      lo, op, folded_like(lo, op, y, unit, vq_in_opt(op, 2)));
 }
