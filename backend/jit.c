@@ -17,6 +17,7 @@ typedef struct jit_exec {
   vq_exec base;
   vq_lower_fn lower;
   void *user;
+  const char *cpu;
 } jit_exec;
 
 struct vq_program {
@@ -27,6 +28,7 @@ struct vq_program {
   vitq_pool *pool;
   void *workspace;
   unsigned n_thread;  // pool and workspace are for
+  bool shares;        // jit, constants and handle are another program's
 };
 
 // ---- the module to compile -------------------------------------------------------
@@ -110,15 +112,17 @@ static vq_status link_objects(vq_program *p, const vq_layout *layout,
 
 // ---- preparing ----------------------------------------------------------------------
 
-static void release(vq_program *p) {
+static void release_code(vq_program *p) {
   vitq_close(p->handle);
-  vitq_pool_destroy(p->pool);
-  if (p->jit) {
-    LLVMErrorRef err = LLVMOrcDisposeLLJIT(p->jit);
-    if (err) LLVMConsumeError(err);
-  }
-  free(p->workspace);
+  LLVMErrorRef err = p->jit ? LLVMOrcDisposeLLJIT(p->jit) : NULL;
+  if (err) LLVMConsumeError(err);
   free(p->blob);
+}
+
+static void release(vq_program *p) {
+  vitq_pool_destroy(p->pool);
+  if (!p->shares) release_code(p);
+  free(p->workspace);
   free(p);
 }
 
@@ -130,15 +134,15 @@ static void *aligned(uint64_t size) {
   return memset(p, 0, size);
 }
 
-static vq_status compile(vq_program *p, const vq_module *m, vq_arena *temp,
-                         vq_diag *diag) {
+static vq_status compile(vq_program *p, const vq_module *m, const char *cpu,
+                         vq_arena *temp, vq_diag *diag) {
   vq_layout layout;
   vq_objects objects;
   const vq_target *target;
   unsigned n_target;
   vitq_query_fn query = NULL;
   if (vq_layout_build(&layout, m, NULL, false, temp, diag) ||
-      vq_target_select(NULL, "native", diag, &target, &n_target) ||
+      vq_target_select(NULL, cpu, diag, &target, &n_target) ||
       vq_units_compile(&objects, &layout, target, n_target, false, 0,
                        temp, diag))
     return VQ_ERR;
@@ -153,6 +157,20 @@ static vq_status compile(vq_program *p, const vq_module *m, vq_arena *temp,
                   vitq_last_error());
 }
 
+static void memory(const vq_program *p, uint64_t *shared, uint64_t *each) {
+  *shared = vitq_describe(p->handle)->constant_bytes;
+  *each = vitq_workspace_size(p->handle, 1);
+}
+
+static vq_status check_memory(const vq_program *p, vq_diag *diag) {
+  uint64_t shared, each, limit = p->exec->memory_limit;
+  memory(p, &shared, &each);
+  if (!limit || shared + each <= limit) return VQ_OK;
+  return vq_error(diag, VQ_E_limit, (vq_loc){0},
+                  "running the model takes %.1f MB, the limit is %.1f MB",
+                  (double)(shared + each) / 1e6, (double)limit / 1e6);
+}
+
 static vq_status prepare(vq_exec *e, const vq_module *m, vq_str func,
                          vq_diag *diag, vq_program **out) {
   jit_exec *x = (jit_exec *)e;
@@ -163,7 +181,8 @@ static vq_status prepare(vq_exec *e, const vq_module *m, vq_str func,
   if (!p) vq_oom(sizeof *p);
   p->exec = e;
   vq_status st = x->lower(x->user, copy, func, diag);
-  if (!st) st = compile(p, copy, &temp, diag);
+  if (!st) st = compile(p, copy, x->cpu, &temp, diag);
+  if (!st) st = check_memory(p, diag);
   if (st) {
     release(p);
     p = NULL;
@@ -212,15 +231,27 @@ static vq_status run(vq_program *p, const vq_tensor *in, vq_tensor *out,
   return st == VITQ_OK ? VQ_OK : vitq_failed(st, diag);
 }
 
+static vq_status share(const vq_program *p, unsigned n_thread, vq_diag *diag,
+                       vq_program **out) {
+  vq_program *s = malloc(sizeof *s);
+  if (!s) vq_oom(sizeof *s);
+  *s = (vq_program){.exec = p->exec, .handle = p->handle, .shares = true};
+  vq_status st = set_threads(s, n_thread, diag);
+  if (st) release(s);
+  *out = st ? NULL : s;
+  return st;
+}
+
 static void destroy(vq_exec *e) {
   vq_exec_drop_samples(e);
   free(e);
 }
 
-vq_exec *vq_exec_jit(vq_lower_fn lower, void *user) {
-  static const vq_exec_ops ops = {"jit", prepare, run, release, destroy};
+vq_exec *vq_exec_jit(vq_lower_fn lower, void *user, const char *cpu) {
+  static const vq_exec_ops ops = {"jit", prepare, run, share, memory, release,
+                                   destroy};
   jit_exec *x = calloc(1, sizeof *x);
   if (!x) vq_oom(sizeof *x);
-  *x = (jit_exec){{.ops = &ops}, lower, user};
+  *x = (jit_exec){{.ops = &ops}, lower, user, cpu};
   return &x->base;
 }

@@ -32,6 +32,17 @@ const vq_target_info *vq_target_list(unsigned *n) {
   return list;
 }
 
+const vq_target_info *vq_target_of_floats(const char *name) {
+  unsigned n, i = 0;
+  const vq_target_info *list = vq_target_list(&n);
+  bool native = strcmp(name, "native") == 0;
+  while (i < n && (native ? !vq_target_runs_here(list[i].requires)
+                          : strcmp(name, list[i].name) != 0))
+    i++;
+  while (i < n && rows[i].codes_only) i++;
+  return i < n && rows[i].amx == VQ_AMX_NONE ? &list[i] : NULL;
+}
+
 // "x86_64" alone or with a vendor, but only for Linux.
 static bool triple_known(vq_str t) {
   vq_str arch = VQ_LIT("x86_64");

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "calib_isa.h"
+#include "compile.h"
 #include "pictures.h"
 #include "vq/backend.h"
 #include "vq/build.h"
@@ -80,8 +82,12 @@ static vq_status open_store(calibration *c, const vq_module *m, const vq_pipelin
   if (made_plan_read(c->d, &plan)) return VQ_ERR;
   if (!plan.dir) return VQ_OK;
   if (c->is_resumed) c->samples.n = plan.n - plan.held;
-  return picture_store_open(c->d, m, c->type, c->range, plan.made_by, plan.n, plan.dir,
-                            plan.use, &c->store);
+  if (picture_store_open(c->d, m, c->type, c->range, plan.made_by, plan.n, plan.dir,
+                         plan.use, &c->store) ||
+      calib_isa_choose(c->d, &c->store.profile, &c->isa))
+    return VQ_ERR;
+  c->store.isa = c->isa;
+  return VQ_OK;
 }
 
 static vq_status open_source(calibration *c, const char *what, const char *model) {
@@ -106,12 +112,22 @@ static bool enough(void *user) {
   return c->until > 0 && now_seconds() > c->until;
 }
 
+static vq_status read_limit(driver *d, double *out) {
+  const char *text = opt_text(&d->opt, OPT_mem_limit);
+  *out = 0;
+  if (!text || read_bytes(text, out)) return VQ_OK;
+  return vq_error(&d->diag, VQ_E_option, at_path(d, "vitqc"),
+                  "--mem-limit is '%s', expected a size as in 500MB or 2GiB", text);
+}
+
 vq_status calibration_open(driver *d, const vq_module *m, const vq_pipeline *p,
                            const char *model, calibration *out) {
   const options *o = &d->opt;
   const char *what = opt_text(o, OPT_calib);
   const vq_func *f = vq_module_func(m, VQ_LIT("main"));
   *out = (calibration){.d = d, .stride = 1};
+  if (calib_isa_choose(d, NULL, &out->isa) || read_limit(d, &out->mem_limit))
+    return VQ_ERR;
   if (strcmp(what, "none") == 0 || !f || f->n_arg != 1) return VQ_OK;
   const vq_type *t = f->arg[0].type;
   if (t->dtype != VQ_f32 || t->rank < 1 || t->dim[0] < 1) return VQ_OK;
@@ -133,6 +149,7 @@ vq_status calibration_open(driver *d, const vq_module *m, const vq_pipeline *p,
 
 void calibration_give(calibration *c, vq_exec *exec) {
   exec->n_thread = calibration_threads(&c->d->opt);
+  exec->memory_limit = (uint64_t)c->mem_limit;
   exec->samples = c->samples.load ? &c->samples : NULL;
   exec->store = c->store.d ? &c->store.store : NULL;
 }

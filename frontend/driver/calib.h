@@ -19,7 +19,9 @@ typedef struct calibration {
   vitq_preprocess preprocess;
   vq_pixel_range range[4];
   const vq_type *type;  // of the input
+  const char *isa;      // for vq_exec_jit
   picture_store store;  // of made pictures; its `d` is NULL when they are not kept
+  double mem_limit;     // bytes; 0: none
   double until;         // when made pictures have to do; 0: when all are made
   double since, shown;  // when the bar began, when it was drawn; 0: never
   int64_t done;

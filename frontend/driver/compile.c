@@ -9,6 +9,7 @@
 
 #include "bisect.h"
 #include "calib.h"
+#include "latency.h"
 #include "load.h"
 #include "mixed.h"
 #include "pipelines.h"
@@ -36,6 +37,7 @@ typedef struct compilation {
   vq_pipeline *pipeline;
   vq_pass_report report;
   vq_score score;  // n = 0: there is none
+  const char *isa;  // that calibration ran on
   double start, loaded, lowered, emitted;
   bool found;  // --bisect: a pass to blame
   report looked;
@@ -175,7 +177,8 @@ static vq_status run_pipeline(compilation *c) {
   calibration calib;
   vq_status s = calibration_open(d, c->model.m, c->pipeline, c->input, &calib);
   if (!s) {
-    vq_exec *exec = vq_exec_jit(lower_for_jit, d);
+    vq_exec *exec = vq_exec_jit(lower_for_jit, d, calib.isa);
+    c->isa = calib.isa;
     calibration_give(&calib, exec);
     bool emits = !opt_given(o, OPT_bisect) && !opt_given(o, OPT_calib_shard);
     if (opt_given(o, OPT_mixed) && emits) s = choose_widths(c, exec);
@@ -377,7 +380,12 @@ static void print_score(const compilation *c) {
     fprintf(stderr, "%10.1f dB  signal to noise behind block %u\n", s->block[i], i);
 }
 
-// The last line: how good, how much of it integer, how large.
+// Whether the float model was run by the best code there is for this CPU.
+static bool isa_is_native(const compilation *c) {
+  return c->isa && c->isa == vq_target_of_floats("native")->name;
+}
+
+// The last line: how good, how much of it integer, how fast, how large.
 static void add_result(const compilation *c, vq_strbuf *line) {
   const vq_score *s = &c->score;
   vq_strbuf left = {0};
@@ -386,6 +394,9 @@ static void add_result(const compilation *c, vq_strbuf *line) {
     vq_strbuf_printf(line, "float's class on %lld of %lld held-back pictures, cosine "
                      "%.4f, ", (long long)s->agree, (long long)s->n, s->cosine);
   if (share >= 0) vq_strbuf_printf(line, "%.4g %% integer, ", 100 * share);
+  double fast = s->n && s->seconds > 0 && isa_is_native(c) ? latency_of(c->output) : 0;
+  if (fast > 0)
+    vq_strbuf_printf(line, "%.3g -> %.3g ms on one thread, ", 1e3 * s->seconds, 1e3 * fast);
   struct stat st;
   if (stat(c->output, &st) == 0 && S_ISREG(st.st_mode)) {
     add_bytes(line, (double)st.st_size);

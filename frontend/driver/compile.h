@@ -26,5 +26,7 @@ void count_ops(const vq_func *f, int64_t count[VQ_N_OPS]);
 // "5.7 M", "1.26 G"
 void add_count(vq_strbuf *out, double n);
 void add_bytes(vq_strbuf *out, double n);
+// "1.5MB", "2GiB": a positive number of B, KB, MB, GB, KiB, MiB or GiB.
+bool read_bytes(const char *text, double *out);
 
 #endif

@@ -84,7 +84,7 @@ static vq_status open_source(driver *d, const char *path, machine *m) {
   m->in_count = vq_type_count(in) / m->batch;
   m->out_count = vq_type_count(f->result[0]) / m->batch;
   m->exec = strcmp(opt_text(&d->opt, OPT_reference), "jit") == 0
-                ? vq_exec_jit(lower_for_jit, d)
+                ? vq_exec_jit(lower_for_jit, d, "native")
                 : vq_exec_interpreter();
   return m->exec->ops->prepare(m->exec, m->source.m, VQ_LIT("main"), &d->diag,
                                &m->program);

@@ -1,4 +1,7 @@
 // Sizes for people: how big a model is, and numbers with units.
+#include <math.h>
+#include <stdlib.h>
+
 #include "compile.h"
 
 static void measure_func(const vq_func *f, int64_t *n_op, int64_t *macs) {
@@ -58,4 +61,21 @@ void add_bytes(vq_strbuf *out, double n) {
     vq_strbuf_printf(out, "%.0f B", n);
   else
     add_unit(out, n, 1000, unit);
+}
+
+bool read_bytes(const char *text, double *out) {
+  static const struct {
+    const char *name;
+    double bytes;
+  } unit[] = {{"B", 1},        {"KB", 1e3},        {"MB", 1e6},       {"GB", 1e9},
+              {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
+  char *end;
+  *out = strtod(text, &end);
+  if (end == text || !isfinite(*out) || *out <= 0) return false;
+  for (size_t i = 0; i < VQ_COUNT(unit); i++)
+    if (strcmp(end, unit[i].name) == 0) {
+      *out *= unit[i].bytes;
+      return true;
+    }
+  return false;
 }

@@ -47,23 +47,15 @@ static vq_loc target_loc(const driver *d) {
 }
 
 static vq_status read_target(chooser *s) {
-  static const struct {
-    const char *name;
-    double bytes;
-  } unit[] = {{"B", 1}, {"KB", 1e3}, {"MB", 1e6}, {"KiB", 1024}, {"MiB", 1048576}};
   const char *text = opt_text(&s->d->opt, OPT_mixed);
   char *end = NULL;
   s->by_size = strncmp(text, "size<=", 6) == 0;
-  if (s->by_size || strncmp(text, "sqnr>=", 6) == 0) s->target = strtod(text + 6, &end);
-  bool good = end && end > text + 6 && isfinite(s->target) && s->target > 0;
-  if (good && !s->by_size && strcmp(end, "dB") == 0) return VQ_OK;
-  for (size_t i = 0; good && s->by_size && i < VQ_COUNT(unit); i++)
-    if (strcmp(end, unit[i].name) == 0) {
-      s->target *= unit[i].bytes;
-      return VQ_OK;
-    }
+  if (s->by_size && read_bytes(text + 6, &s->target)) return VQ_OK;
+  if (strncmp(text, "sqnr>=", 6) == 0) s->target = strtod(text + 6, &end);
+  if (end && end > text + 6 && isfinite(s->target) && s->target > 0 && !strcmp(end, "dB"))
+    return VQ_OK;
   return vq_error(&s->d->diag, VQ_E_option, target_loc(s->d),
-                  "--mixed is '%s', expected size<=N with B, KB, MB, KiB or MiB, or sqnr>=NdB",
+                  "--mixed is '%s', expected size<=N with a unit from B to GB or GiB, or sqnr>=NdB",
                   text);
 }
 

@@ -7,7 +7,6 @@
 #include "picture_store.h"
 
 #include "pictures.h"
-#include "vq/backend.h"
 #include "vq/image.h"
 #include "vq/text.h"
 
@@ -43,15 +42,6 @@ void picture_store_mark(vq_module *m) {
   char hex[65];
   digest_model(m, hex);
   vq_meta_set(m, digest_key, vq_str_of(hex));
-}
-
-// The variant that code in process is for: the best that runs here.
-static const char *running_isa(void) {
-  unsigned n;
-  const vq_target_info *t = vq_target_list(&n);
-  for (unsigned i = 0; i < n; i++)
-    if (vq_target_runs_here(t[i].requires)) return t[i].name;
-  return "none";
 }
 
 static size_t n_pixels(const picture_store *s) {
@@ -98,7 +88,7 @@ static vq_status save(void *user, int64_t number, const float *x, vq_diag *diag)
   vq_status st = picture_write(s->d, calib_picture_path(s->d, s->dir, number), &im);
   vq_image_release(&im);
   if (st) return VQ_ERR;
-  snprintf(p->isa, sizeof p->isa, "%s", running_isa());
+  snprintf(p->isa, sizeof p->isa, "%s", s->isa);
   p->listed = s->unwritten = true;
   return now_seconds() - s->written > 1 ? picture_store_close(s) : VQ_OK;
 }

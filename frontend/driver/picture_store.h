@@ -17,6 +17,7 @@ typedef struct picture_store {
   vq_sample_store store;
   driver *d;
   const char *dir;
+  const char *isa;  // of the code that makes pictures; to be set before the first
   calib_profile profile;
   const vq_pixel_range *range;  // of each channel
   uint32_t channels, height, width;

@@ -35,8 +35,8 @@ static void destroy(vq_exec *e) {
   free(e);
 }
 
-static const vq_exec_ops interpreter = {"interpreter", prepare, run, release,
-                                        destroy};
+static const vq_exec_ops interpreter = {"interpreter", prepare, run, NULL, NULL,
+                                        release, destroy};
 
 vq_exec *vq_exec_interpreter(void) {
   vq_exec *e = malloc(sizeof *e);

@@ -8,9 +8,10 @@
 // block is left out. Without pictures held back there is nothing to compare.
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 
-#include "vq/lane.h"
 #include "vq/compare.h"
+#include "vq/lane.h"
 #include "vq/rewrite.h"
 
 #include "passes.h"
@@ -23,6 +24,7 @@ typedef struct comparison {
   vq_tensor in;
   vq_rows logits;
   vq_sums *stream;  // behind each block
+  double seconds;   // of the float model for a sample
 } comparison;
 
 static vq_func *main_of(const vq_module *m) { return vq_module_func(m, VQ_LIT("main")); }
@@ -81,6 +83,25 @@ static void compare_batch(comparison *c, int64_t batch, int64_t fresh) {
                 vq_type_count(want[k + 1].type) / batch * fresh);
 }
 
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// The faster of two runs of the float model.
+static vq_status take_time(comparison *c) {
+  const vq_exec *e = c->pc->exec;
+  for (unsigned i = 0; i < 2; i++) {
+    double start = now();
+    if (e->ops->run(c->side[0].program, c->side[0].in, c->side[0].out, 1, c->pc->diag))
+      return VQ_ERR;
+    double seconds = (now() - start) / (double)c->in.type->dim[0];
+    if (i == 0 || seconds < c->seconds) c->seconds = seconds;
+  }
+  return VQ_OK;
+}
+
 // Held samples are those behind the ones that are calibrated with.
 static vq_status compare(comparison *c, const vq_module *quantized) {
   const vq_held_back *held = c->pc->exec->held;
@@ -99,7 +120,7 @@ static vq_status compare(comparison *c, const vq_module *quantized) {
       return VQ_ERR;
     compare_batch(c, batch, fresh);
   }
-  return VQ_OK;
+  return take_time(c);
 }
 
 // A stream without any error, or without any signal, has the most that is told apart.
@@ -110,8 +131,8 @@ static void store_score(const comparison *c, vq_held_back *held) {
   for (unsigned k = 0; k < c->n; k++)
     block[k] = fmax(fmin(vq_sums_sqnr(&c->stream[k]), most), -most);
   free(held->score.block);
-  held->score = (vq_score){c->logits.n, c->logits.agree, vq_rows_cosine(&c->logits), c->n,
-                           block};
+  held->score = (vq_score){c->logits.n, c->logits.agree, vq_rows_cosine(&c->logits),
+                           c->seconds, c->n, block};
 }
 
 vq_status vq_pass_score_quant(vq_module *m, vq_pass_ctx *pc) {

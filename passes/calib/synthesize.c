@@ -15,8 +15,11 @@
 //
 // All that is random about a picture comes from a stream of its own, whose seed is
 // made of the run's and the picture's number, and its loss reads no other picture.
-// A batch is filled up by computing its last picture again.
+// A batch is filled up by computing its last picture again. Each thread makes batches of
+// its own from the first step to the last: so none waits for another within a step.
 #include "calib/synthesize.h"
+
+#include <pthread.h>
 
 #include "vq/elementary.h"
 #include "vq/exec.h"
@@ -38,14 +41,30 @@ typedef struct picture {
   float *x, *m, *v;  // pixels, Adam's moments
 } picture;
 
-typedef struct run {
+typedef struct run run;
+
+// What one thread works with.
+typedef struct worker {
+  run *r;
+  picture *picture;                   // a batch
+  int64_t *row, *col;                 // where what is seen lies in a picture
+  vq_tensor in[VQ_OBJ_ARGS], out[2];  // of @main.grad
+  vq_program *program;
+  pthread_t thread;
+} worker;
+
+struct run {
   const vq_synthesis *s;
   vq_pass_ctx *pc;
   int64_t batch, channels, height, width, count;  // count: of numbers a picture
-  picture *picture;
-  vq_tensor in[VQ_OBJ_ARGS], out[2];  // of @main.grad
-  vq_program *program;
-} run;
+  const vq_wanted *wanted;
+  int64_t n;
+  worker *worker;
+  unsigned n_worker, n_thread;  // threads of each one
+  pthread_mutex_t lock;       // of what follows, and of what `s` calls
+  int64_t next, done, total;  // pictures begun, steps done
+  vq_status status;
+};
 
 vq_synthesis vq_synthesis_default(void) {
   vq_synthesis s = {.n_style = 1, .seed = 1, .steps = 250, .rate = 0.2};
@@ -62,30 +81,38 @@ static int64_t below(vq_rng *r, int64_t n) {
 
 // ---- a step ------------------------------------------------------------------------
 
-// Which pixel of the picture is seen at row i, column j.
-static int64_t source(const run *r, const picture *p, int64_t i, int64_t j) {
-  if (p->mirror) j = r->width - 1 - j;
-  i = (i - p->roll) % r->height, j = (j - p->roll) % r->width;
-  return (i < 0 ? i + r->height : i) * r->width + (j < 0 ? j + r->width : j);
+static int64_t wrap(int64_t i, int64_t n) { return (i % n + n) % n; }
+
+// Which pixels of the picture are seen, in which order.
+static void find_pixels(const worker *l, const picture *p) {
+  const run *r = l->r;
+  for (int64_t i = 0; i < r->height; i++)
+    l->row[i] = wrap(i - p->roll, r->height) * r->width;
+  for (int64_t j = 0; j < r->width; j++) {
+    int64_t seen = p->mirror ? r->width - 1 - j : j;
+    l->col[j] = wrap(seen - p->roll, r->width);
+  }
 }
 
-static void show(const run *r, const picture *p, float *to) {
-  int64_t area = r->height * r->width;
+static void show(const worker *l, const picture *p, float *to) {
+  const run *r = l->r;
   for (int64_t c = 0; c < r->channels; c++)
-    for (int64_t i = 0; i < r->height; i++)
-      for (int64_t j = 0; j < r->width; j++)
-        *to++ = p->x[c * area + source(r, p, i, j)];
+    for (int64_t i = 0; i < r->height; i++) {
+      const float *from = p->x + c * r->height * r->width + l->row[i];
+      for (int64_t j = 0; j < r->width; j++) *to++ = from[l->col[j]];
+    }
 }
 
 // One step of Adam by the gradient `d` of what was shown; `rate` includes the
 // correction of the first moment's start, `fill` that of the second's.
-static void move(const run *r, picture *p, const float *d, double rate, double fill) {
+static void move(const worker *l, picture *p, const float *d, double rate, double fill) {
+  const run *r = l->r;
   int64_t area = r->height * r->width;
   if (p->style->leaves) return;
   for (int64_t c = 0; c < r->channels; c++)
     for (int64_t i = 0; i < r->height; i++)
       for (int64_t j = 0; j < r->width; j++) {
-        int64_t at = c * area + source(r, p, i, j);
+        int64_t at = c * area + l->row[i] + l->col[j];
         double g = (double)*d++;
         double m = beta1 * (double)p->m[at] + (1 - beta1) * g;
         double v = beta2 * (double)p->v[at] + (1 - beta2) * g * g;
@@ -103,16 +130,17 @@ static double rate_at(const vq_synthesis *s, int64_t step, int64_t phase) {
   return s->rate / 2 * (1 + vq_cos(M_PI * (double)(at - warm) / (double)(phase - warm)));
 }
 
-static float *numbers_of(const run *r, unsigned arg, int64_t b) {
-  const vq_type *t = r->in[arg].type;
-  return (float *)r->in[arg].data + b * (vq_type_count(t) / t->dim[0]);
+static float *numbers_of(const worker *l, unsigned arg, int64_t b) {
+  const vq_type *t = l->in[arg].type;
+  return (float *)l->in[arg].data + b * (vq_type_count(t) / t->dim[0]);
 }
 
 // How the picture is shown at a step. Colours change as MimiQ's do: by a factor
 // from 1/e to e and a shift in front of it.
-static void draw(const run *r, int64_t b, bool second) {
-  picture *p = &r->picture[b];
-  float *gain = numbers_of(r, VQ_OBJ_GAIN, b), *shift = numbers_of(r, VQ_OBJ_SHIFT, b);
+static void draw(const worker *l, int64_t b, bool second) {
+  const run *r = l->r;
+  picture *p = &l->picture[b];
+  float *gain = numbers_of(l, VQ_OBJ_GAIN, b), *shift = numbers_of(l, VQ_OBJ_SHIFT, b);
   int64_t most = r->width * (second ? 30 : 15) / 224;
   p->roll = below(&p->rng, 2 * most + 1) - most;
   p->mirror = vq_rng_next(&p->rng) >> 63;
@@ -122,23 +150,31 @@ static void draw(const run *r, int64_t b, bool second) {
   }
 }
 
-static vq_status step(run *r, int64_t at, double fill[2], double *loss) {
-  const vq_synthesis *s = r->s;
-  vq_exec *e = r->pc->exec;
-  int64_t phase = (s->steps + 1) / 2;
-  for (int64_t b = 0; b < r->batch; b++) {
-    draw(r, b, at >= phase);
-    show(r, &r->picture[b], numbers_of(r, VQ_OBJ_IMAGE, b));
+// Shows the pictures, each as drawn for it.
+static void show_all(const worker *l, bool second) {
+  for (int64_t b = 0; b < l->r->batch; b++) {
+    draw(l, b, second);
+    find_pixels(l, &l->picture[b]);
+    show(l, &l->picture[b], numbers_of(l, VQ_OBJ_IMAGE, b));
   }
-  if (e->ops->run(r->program, r->in, r->out, 0, r->pc->diag)) return VQ_ERR;
+}
+
+static vq_status step(worker *l, int64_t at, double fill[2], double *loss) {
+  const run *r = l->r;
+  const vq_synthesis *s = r->s;
+  int64_t phase = (s->steps + 1) / 2;
+  show_all(l, at >= phase);
+  if (r->pc->exec->ops->run(l->program, l->in, l->out, r->n_thread, r->pc->diag))
+    return VQ_ERR;
   fill[0] *= beta1;
   fill[1] *= beta2;
   double rate = rate_at(s, at, phase) / (1 - fill[0]);
   *loss = 0;
   for (int64_t b = 0; b < r->batch; b++) {
-    move(r, &r->picture[b], (const float *)r->out[1].data + b * r->count, rate,
+    find_pixels(l, &l->picture[b]);
+    move(l, &l->picture[b], (const float *)l->out[1].data + b * r->count, rate,
          1 - fill[1]);
-    *loss += (double)((const float *)r->out[0].data)[b] / (double)r->batch;
+    *loss += (double)((const float *)l->out[0].data)[b] / (double)r->batch;
   }
   return VQ_OK;
 }
@@ -188,10 +224,11 @@ static void draw_leaves(const run *r, picture *p) {
 
 // ---- a batch -----------------------------------------------------------------------
 
-static void start(run *r, int64_t b, int64_t number) {
-  picture *p = &r->picture[b];
-  int64_t classes = r->in[VQ_OBJ_WANTED].type->dim[1];
-  float *wanted = numbers_of(r, VQ_OBJ_WANTED, b);
+static void start(const worker *l, int64_t b, int64_t number) {
+  const run *r = l->r;
+  picture *p = &l->picture[b];
+  int64_t classes = l->in[VQ_OBJ_WANTED].type->dim[1];
+  float *wanted = numbers_of(l, VQ_OBJ_WANTED, b);
   p->rng.state = r->s->seed * UINT64_C(0x9e3779b97f4a7c15);
   p->rng.state = vq_rng_next(&p->rng) ^ (uint64_t)number;
   p->style = &r->s->style[number % r->s->n_style];
@@ -199,13 +236,13 @@ static void start(run *r, int64_t b, int64_t number) {
   wanted[below(&p->rng, classes)] = 1;
   double scale = sqrt((double)r->count / (3 * 224 * 224) / BATCH);
   double rough = least_rough + uniform(&p->rng) * (most_rough - least_rough);
-  *numbers_of(r, VQ_OBJ_ROUGHNESS, b) = p->style->rough ? (float)(rough * scale) : 0;
-  float *weight = numbers_of(r, VQ_OBJ_WEIGHT, b);
+  *numbers_of(l, VQ_OBJ_ROUGHNESS, b) = p->style->rough ? (float)(rough * scale) : 0;
+  float *weight = numbers_of(l, VQ_OBJ_WEIGHT, b);
   for (unsigned k = 0; k < VQ_N_LOSS; k++) weight[k] = (float)p->style->weight[k];
   weight[VQ_LOSS_VARIATION] *= sqrtf(BATCH);
   for (int64_t c = 0; c < r->channels; c++) {
-    numbers_of(r, VQ_OBJ_GAIN, b)[c] = 1;
-    numbers_of(r, VQ_OBJ_SHIFT, b)[c] = 0;
+    numbers_of(l, VQ_OBJ_GAIN, b)[c] = 1;
+    numbers_of(l, VQ_OBJ_SHIFT, b)[c] = 0;
   }
   for (int64_t i = 0; i < r->count; i++) p->x[i] = (float)vq_rng_normal(&p->rng);
   memset(p->m, 0, (size_t)r->count * sizeof *p->m);
@@ -214,76 +251,183 @@ static void start(run *r, int64_t b, int64_t number) {
 }
 
 // Whether a step would move a picture.
-static bool moves(const run *r) {
-  for (int64_t b = 0; b < r->batch; b++)
-    if (!r->picture[b].style->leaves) return true;
+static bool moves(const worker *l) {
+  for (int64_t b = 0; b < l->r->batch; b++)
+    if (!l->picture[b].style->leaves) return true;
   return false;
 }
 
-// The first `n` pictures that are wanted, at most a batch.
-static vq_status make_batch(run *r, const vq_wanted *wanted, int64_t n, int64_t done,
-                            int64_t total) {
+// Counts a step, and says whether to go on.
+static vq_status report(run *r, double loss) {
   const vq_synthesis *s = r->s;
+  pthread_mutex_lock(&r->lock);
+  if (!r->status && s->progress)
+    r->status = s->progress(s->user, r->done, r->total, loss);
+  r->done++;
+  vq_status status = r->status;
+  pthread_mutex_unlock(&r->lock);
+  return status;
+}
+
+static vq_status finish(run *r, const picture *p, const vq_wanted *to) {
+  const vq_synthesis *s = r->s;
+  memcpy(to->x, p->x, (size_t)r->count * sizeof(float));
+  pthread_mutex_lock(&r->lock);
+  if (!r->status && s->finished) r->status = s->finished(s->user, to->number, to->x);
+  vq_status status = r->status;
+  pthread_mutex_unlock(&r->lock);
+  return status;
+}
+
+// The first `n` pictures that are wanted, at most a batch.
+static vq_status make_batch(worker *l, const vq_wanted *wanted, int64_t n) {
+  run *r = l->r;
   double fill[2] = {1, 1}, loss = 0;
+  int64_t i = 0;
   if (n > r->batch) n = r->batch;
-  for (int64_t b = 0; b < r->batch; b++) start(r, b, wanted[b < n ? b : n - 1].number);
-  for (int64_t i = 0; i < s->steps && moves(r); i++) {
-    if (s->progress && s->progress(s->user, done + i, total, loss)) return VQ_ERR;
-    if (step(r, i, fill, &loss)) return VQ_ERR;
-  }
-  for (int64_t b = 0; b < n; b++) {
-    memcpy(wanted[b].x, r->picture[b].x, (size_t)r->count * sizeof(float));
-    if (s->finished && s->finished(s->user, wanted[b].number, wanted[b].x)) return VQ_ERR;
-  }
+  for (int64_t b = 0; b < r->batch; b++) start(l, b, wanted[b < n ? b : n - 1].number);
+  for (; i < r->s->steps && moves(l); i++)
+    if (report(r, loss) || step(l, i, fill, &loss)) return VQ_ERR;
+  for (int64_t b = 0; b < n; b++)
+    if (finish(r, &l->picture[b], &wanted[b])) return VQ_ERR;
+  pthread_mutex_lock(&r->lock);
+  r->done += r->s->steps - i;
+  pthread_mutex_unlock(&r->lock);
   return VQ_OK;
+}
+
+// ---- threads -----------------------------------------------------------------------
+
+// The next batch to make, or r->n. What was begun is finished.
+static int64_t take(run *r) {
+  const vq_synthesis *s = r->s;
+  pthread_mutex_lock(&r->lock);
+  int64_t i = r->next;
+  if (r->status || (i > 0 && i < r->n && s->enough && s->enough(s->user))) i = r->n;
+  if (i < r->n) r->next = i + r->batch < r->n ? i + r->batch : r->n;
+  pthread_mutex_unlock(&r->lock);
+  return i;
+}
+
+static void *work(void *user) {
+  worker *l = user;
+  run *r = l->r;
+  for (int64_t i; (i = take(r)) < r->n;) {
+    if (!make_batch(l, r->wanted + i, r->n - i)) continue;
+    pthread_mutex_lock(&r->lock);
+    r->status = VQ_ERR;
+    pthread_mutex_unlock(&r->lock);
+  }
+  return NULL;
+}
+
+// A thread that cannot be had is done without.
+static void work_on_all(run *r) {
+  unsigned n = 1;
+  while (n < r->n_worker &&
+         pthread_create(&r->worker[n].thread, NULL, work, &r->worker[n]) == 0)
+    n++;
+  work(&r->worker[0]);
+  while (n > 1) pthread_join(r->worker[--n].thread, NULL);
 }
 
 static float *numbers(run *r, int64_t n) {
   return vq_arena_alloc(r->pc->temp, (size_t)n * sizeof(float), 64);
 }
 
-static void make_buffers(run *r, const vq_func *grad) {
-  const int64_t *x = grad->arg[0].type->dim;
-  r->batch = x[0], r->channels = x[1], r->height = x[2], r->width = x[3];
-  r->count = x[1] * x[2] * x[3];
+static void make_buffers(run *r, worker *l, const vq_func *grad) {
+  vq_arena *a = r->pc->temp;
   for (unsigned i = 0; i < VQ_OBJ_ARGS; i++)
-    r->in[i] = (vq_tensor){grad->arg[i].type,
+    l->in[i] = (vq_tensor){grad->arg[i].type,
                            numbers(r, vq_type_count(grad->arg[i].type))};
   for (unsigned i = 0; i < 2; i++)
-    r->out[i] = (vq_tensor){grad->result[i], numbers(r, vq_type_count(grad->result[i]))};
-  r->picture = VQ_NEW_N(r->pc->temp, picture, (size_t)r->batch);
+    l->out[i] = (vq_tensor){grad->result[i], numbers(r, vq_type_count(grad->result[i]))};
+  l->row = VQ_NEW_N(a, int64_t, (size_t)r->height);
+  l->col = VQ_NEW_N(a, int64_t, (size_t)r->width);
+  l->picture = VQ_NEW_N(a, picture, (size_t)r->batch);
   for (int64_t b = 0; b < r->batch; b++) {
-    picture *p = &r->picture[b];
+    picture *p = &l->picture[b];
     p->x = numbers(r, r->count), p->m = numbers(r, r->count), p->v = numbers(r, r->count);
-    *numbers_of(r, VQ_OBJ_SEED, b) = 1;  // the loss itself is what is minimised
+    *numbers_of(l, VQ_OBJ_SEED, b) = 1;  // the loss itself is what is minimised
   }
+}
+
+// How many workers the limit on memory allows; less than one fails.
+static vq_status fit_memory(const run *r, const vq_program *program, const vq_func *grad,
+                            unsigned *most) {
+  const vq_exec *e = r->pc->exec;
+  uint64_t shared = 0, each = 0, bytes = (uint64_t)r->count * sizeof(float);
+  if (!e->memory_limit || !e->ops->memory) return VQ_OK;
+  e->ops->memory(program, &shared, &each);
+  shared += (uint64_t)r->n * bytes;
+  each += 3 * (uint64_t)r->batch * bytes;
+  for (unsigned i = 0; i < grad->n_arg; i++) each += (uint64_t)vq_type_bytes(grad->arg[i].type);
+  for (unsigned i = 0; i < 2; i++) each += (uint64_t)vq_type_bytes(grad->result[i]);
+  if (shared + each > e->memory_limit)
+    return vq_error(r->pc->diag, VQ_E_limit, (vq_loc){0},
+                    "making %lld of %lld pictures at a time takes %.1f MB, the limit is "
+                    "%.1f MB", (long long)r->batch, (long long)r->n,
+                    (double)(shared + each) / 1e6, (double)e->memory_limit / 1e6);
+  uint64_t fit = (e->memory_limit - shared) / each;
+  if (*most > fit) *most = (unsigned)fit;
+  return VQ_OK;
+}
+
+// As many workers as there are threads and batches for them, the first with `program`. What
+// threads are left over share the work of a worker.
+static vq_status open_workers(run *r, vq_program *program, const vq_func *grad) {
+  const vq_exec_ops *ops = r->pc->exec->ops;
+  unsigned n_thread = r->pc->exec->n_thread ? r->pc->exec->n_thread : 1;
+  int64_t batches = (r->n + r->batch - 1) / r->batch;
+  unsigned most = ops->share ? n_thread : 1;
+  if (most > batches) most = (unsigned)batches;
+  if (fit_memory(r, program, grad, &most)) return VQ_ERR;
+  r->n_thread = n_thread / most;
+  r->worker = VQ_NEW_N(r->pc->temp, worker, most);
+  while (r->n_worker < most) {
+    worker *l = &r->worker[r->n_worker];
+    *l = (worker){.r = r, .program = program};
+    if (r->n_worker && ops->share(program, r->n_thread, r->pc->diag, &l->program))
+      return VQ_ERR;
+    make_buffers(r, l, grad);
+    r->n_worker++;
+  }
+  return VQ_OK;
+}
+
+static vq_status make_all(run *r, const vq_func *grad) {
+  vq_exec *e = r->pc->exec;
+  vq_program *program;
+  if (e->ops->prepare(e, grad->module, VQ_LIT("main.grad"), r->pc->diag, &program))
+    return VQ_ERR;
+  r->total = (r->n + r->batch - 1) / r->batch * r->s->steps;
+  r->status = open_workers(r, program, grad);
+  pthread_mutex_init(&r->lock, NULL);
+  if (!r->status) work_on_all(r);
+  pthread_mutex_destroy(&r->lock);
+  while (r->n_worker > 1) e->ops->release(r->worker[--r->n_worker].program);
+  e->ops->release(program);
+  return r->status;
 }
 
 vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, const vq_wanted *wanted,
                         int64_t n, int64_t *n_made, vq_pass_ctx *pc) {
-  run r = {.s = s, .pc = pc};
+  run r = {.s = s, .pc = pc, .wanted = wanted, .n = n};
   vq_objective o = {.kde = s->kde};
   for (unsigned i = 0; i < s->n_style; i++) {
     o.entropy |= s->style[i].weight[VQ_LOSS_ENTROPY] != 0;
     o.heads |= s->style[i].weight[VQ_LOSS_HEADS] != 0;
   }
   if (vq_objective_build(m, &o, pc)) return VQ_ERR;
-  make_buffers(&r, vq_module_func(m, VQ_LIT("main.grad")));
+  const vq_func *grad = vq_module_func(m, VQ_LIT("main.grad"));
+  const int64_t *x = grad->arg[0].type->dim;
+  r.batch = x[0], r.channels = x[1], r.height = x[2], r.width = x[3];
+  r.count = x[1] * x[2] * x[3];
   if (r.channels > (int64_t)VQ_COUNT(s->lo))
     return vq_error(pc->diag, VQ_E_unsupported, (vq_loc){0},
                     "pictures of %lld channels cannot be made, expected at most %d",
                     (long long)r.channels, (int)VQ_COUNT(s->lo));
-  if (pc->exec->ops->prepare(pc->exec, m, VQ_LIT("main.grad"), pc->diag, &r.program))
-    return VQ_ERR;
-  vq_status status = VQ_OK;
-  int64_t total = (n + r.batch - 1) / r.batch * s->steps;
-  *n_made = 0;
-  while (*n_made < n && !status) {
-    int64_t i = *n_made;
-    status = make_batch(&r, wanted + i, n - i, i / r.batch * s->steps, total);
-    *n_made = i + r.batch < n ? i + r.batch : n;
-    if (s->enough && s->enough(s->user)) break;
-  }
-  pc->exec->ops->release(r.program);
+  vq_status status = make_all(&r, grad);
+  *n_made = r.next;
   return status;
 }

@@ -146,7 +146,7 @@ static void run(const char *folder, char **stages) {
     printf("refused %s %s\n", vq_code_name(t.code), vq_strbuf_z(&t.text));
   } else if (load(&t)) {
     for (char **s = stages; *s; s++)
-      stage(&t, *s, **s == 'O' ? vq_exec_jit(lower, *s + 1)
+      stage(&t, *s, **s == 'O' ? vq_exec_jit(lower, *s + 1, "native")
                                : vq_exec_interpreter());
   }
   for (unsigned i = 0; t.f && i < t.f->n_arg; i++) free(t.in[i].data);

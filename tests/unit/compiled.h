@@ -217,7 +217,7 @@ static inline void check_so(vq_module *m, data *d, bool generic) {
 }
 
 static inline void check_jit(vq_module *m, data *d) {
-  vq_exec *e = vq_exec_jit(lower, NULL);
+  vq_exec *e = vq_exec_jit(lower, NULL, "native");
   vq_program *p;
   OK(e->ops->prepare(e, m, VQ_LIT("main"), &diag, &p));
   OK(e->ops->run(p, d->in, d->got, 1, &diag));

@@ -128,7 +128,7 @@ START_TEST(model_is_compiled) {
   vq_module *m = read_model(models[_i]);
   OK(passes(m, "fold,recompose,cse,dce,grad{results=true},fold,cse,dce", &diag));
   const vq_func *f = func(m, "main.grad");
-  vq_exec *jit = vq_exec_jit(lower_grad, NULL);
+  vq_exec *jit = vq_exec_jit(lower_grad, NULL, "native");
   vq_program *p = NULL;
   OK(jit->ops->prepare(jit, m, VQ_LIT("main.grad"), &diag, &p));
   vq_tensor in[8], want[8], got[2][8];

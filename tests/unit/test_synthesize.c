@@ -74,10 +74,13 @@ static vq_synthesis settings(bool kde) {
   return s;
 }
 
-// Pictures first .. first + n - 1, in batches.
-static float *make(const vq_synthesis *s, int batch, int64_t first, int64_t n, bool jit) {
+// Pictures first .. first + n - 1, in batches, by `cpu` (NULL: the interpreter) on
+// `n_thread` threads.
+static float *make_on(const vq_synthesis *s, int batch, int64_t first, int64_t n,
+                      const char *cpu, unsigned n_thread) {
   vq_arena scratch = {0};
-  vq_exec *e = jit ? vq_exec_jit(lower_all, NULL) : vq_exec_interpreter();
+  vq_exec *e = cpu ? vq_exec_jit(lower_all, NULL, cpu) : vq_exec_interpreter();
+  e->n_thread = n_thread;
   vq_pass_ctx pc = {.ctx = ctx, .diag = &diag, .temp = &scratch, .exec = e};
   vq_module *m = small_vit(batch);
   float *out = calloc((size_t)(n * COUNT), sizeof *out);
@@ -91,6 +94,10 @@ static float *make(const vq_synthesis *s, int batch, int64_t first, int64_t n, b
   e->ops->destroy(e);
   vq_arena_release(&scratch);
   return out;
+}
+
+static float *make(const vq_synthesis *s, int batch, int64_t first, int64_t n, bool jit) {
+  return make_on(s, batch, first, n, jit ? "native" : NULL, 1);
 }
 
 static void expect_independent(bool jit) {
@@ -112,6 +119,34 @@ START_TEST(pictures_are_independent) { expect_independent(false); }
 END_TEST
 
 START_TEST(pictures_are_independent_compiled) { expect_independent(true); }
+END_TEST
+
+// On each level that runs here, by any number of threads and in any batch.
+START_TEST(pictures_are_those_of_a_level) {
+  static const char *const level[] = {"x86-64", "x86-64-v3", "avx512vnni"};
+  static const struct {
+    int batch;
+    unsigned n_thread;
+  } way[] = {{1, 1}, {1, 2}, {2, 2}, {4, 1}, {1, 5}};
+  vq_synthesis s = settings(false);
+  for (size_t i = 0; i < VQ_COUNT(level); i++) {
+    if (!vq_target_runs_here(vq_target_of_floats(level[i])->requires)) {
+      printf("%s: SKIPPED, this CPU cannot run it\n", level[i]);
+      continue;
+    }
+    float *one = NULL;
+    for (size_t k = 0; k < VQ_COUNT(way); k++) {
+      float *x = make_on(&s, way[k].batch, 0, 4, level[i], way[k].n_thread);
+      if (one) {
+        ck_assert_mem_eq(one, x, 4 * COUNT * sizeof *x);
+        free(x);
+      } else {
+        one = x;
+      }
+    }
+    free(one);
+  }
+}
 END_TEST
 
 // Both forms of the entropy, and heads; pixels stay in their range.
@@ -406,6 +441,7 @@ int main(void) {
   TCase *t = tcase_create("synthesize");
   tcase_add_test(t, pictures_are_independent);
   tcase_add_test(t, pictures_are_independent_compiled);
+  tcase_add_test(t, pictures_are_those_of_a_level);
   tcase_add_test(t, loss_falls);
   tcase_add_test(t, leaves_are_flat);
   tcase_add_test(t, other_seeds_give_others);

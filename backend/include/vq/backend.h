@@ -51,12 +51,13 @@ VQ_NODISCARD vq_status vq_backend_emit(const vq_module *m, vq_emit_kind kind,
                                        const vq_backend_options *opt,
                                        vq_diag *diag);
 
-// A vq_exec that compiles with this backend in process, for the running CPU.
+// A vq_exec that compiles with this backend in process, for row `cpu` of targets.def,
+// which has to run here, or "native", the first that does. `cpu` outlives it.
 // vq_exec_ops.prepare clones the function into a module of its own, where it is
 // @main, calls `lower`, which is to run a pipeline such as that of -O1, and compiles.
 // `func` is the name that the function had.
 typedef vq_status (*vq_lower_fn)(void *user, vq_module *m, vq_str func, vq_diag *diag);
-vq_exec *vq_exec_jit(vq_lower_fn lower, void *user);
+vq_exec *vq_exec_jit(vq_lower_fn lower, void *user, const char *cpu);
 
 // Rows of targets.def, best first, for --list-targets.
 typedef struct vq_target_info {
@@ -66,6 +67,10 @@ typedef struct vq_target_info {
 const vq_target_info *vq_target_list(unsigned *n);
 // Whether the running CPU has all of `requires`.
 bool vq_target_runs_here(uint64_t requires);
+// The row that float code of row `name` is that of: rows that differ in products of codes
+// alone have none of their own. "native": of the first that runs here. NULL: no such row,
+// or one for tests.
+const vq_target_info *vq_target_of_floats(const char *name);
 
 // Reads the entries "preprocess.scale mean std resize crop interp". Numbers
 // are decimal, lists are separated by commas.

@@ -20,6 +20,13 @@ typedef struct vq_exec_ops {
   // is a hint, 0 means that of the executor; results do not depend on it.
   vq_status (*run)(vq_program *p, const vq_tensor *in, vq_tensor *out,
                    unsigned n_thread, vq_diag *diag);
+  // Another program of the same function, to run on another thread at the same time,
+  // with `n_thread` threads. Released before `p`. NULL: such programs there are none.
+  vq_status (*share)(const vq_program *p, unsigned n_thread, vq_diag *diag,
+                     vq_program **out);
+  // Bytes of `p` that programs share, and that each run by one thread works in beside its
+  // operands.
+  void (*memory)(const vq_program *p, uint64_t *shared, uint64_t *each);
   void (*release)(vq_program *p);
   void (*destroy)(vq_exec *e);
 } vq_exec_ops;
@@ -51,6 +58,7 @@ typedef struct vq_sample_store {
 struct vq_exec {
   const vq_exec_ops *ops;
   unsigned n_thread;          // to run with; 0 is 1
+  uint64_t memory_limit;      // of bytes that running takes; 0: none
   const vq_samples *samples;  // what passes calibrate with; NULL: nothing
   const vq_sample_store *store;  // NULL: made samples live as long as this
   struct vq_held_back *held;     // what a pass leaves for vq_score; NULL: nothing
@@ -71,6 +79,7 @@ void vq_exec_hold_back(vq_exec *e, int64_t n, vq_module *model);
 typedef struct vq_score {
   int64_t n, agree;  // samples; of these, with the same largest logit
   double cosine;     // of logits, mean
+  double seconds;    // of the float model for a sample, by one thread: never the same again
   unsigned n_block;
   double *block;     // signal to noise of the residual stream behind each, in dB
 } vq_score;
