@@ -55,8 +55,8 @@ static vq_status read_target(chooser *s) {
   if (end && end > text + 6 && isfinite(s->target) && s->target > 0 && !strcmp(end, "dB"))
     return VQ_OK;
   return vq_error(&s->d->diag, VQ_E_option, target_loc(s->d),
-                  "--mixed is '%s', expected size<=N with a unit from B to GB or GiB, or sqnr>=NdB",
-                  text);
+                  "--mixed is '%s', expected size<=N with B, KB, MB, GB, KiB, MiB or GiB, "
+                  "or sqnr>=NdB", text);
 }
 
 // ---- trials -------------------------------------------------------------------------
