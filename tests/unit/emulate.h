@@ -1,5 +1,7 @@
 // Runs code with instructions of AMX or AVX-VNNI on a machine without them: each raises
-// SIGILL, and the handler does what it would have done.
+// SIGILL, and the handler does what it would have done. Those of AVX-VNNI are many, so the
+// handler also puts a jump in their place, to code of AVX2 that does the same to the same
+// registers and jumps back: a signal comes once for each place, not for each time.
 //
 // Only the instructions that the backend emits are known. What the hardware
 // refuses with an exception (tiles that do not fit, no configuration) ends the
@@ -14,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 
 static struct {
@@ -167,6 +170,121 @@ static inline void vnni_dot(const ucontext_t *uc, const emulate_insn *i, bool wo
   }
 }
 
+// ---- jumps in the place of vpdpbusd and vpdpwssd -----------------------------------
+
+// Code near enough to that under test to be reached by jumps, and what it needs.
+enum { PATCH_CODE = 1 << 20, PATCH_ROOM = 256, PATCH_MASK = 0, PATCH_SAVE = 32 };
+static struct {
+  uint8_t *data, *code, *end;  // a page of data, then code
+} patch;
+
+static inline void patch_byte(unsigned b) { *patch.code++ = (uint8_t)b; }
+
+static inline void patch_rel32(const uint8_t *to) {
+  int32_t rel = (int32_t)(to - (patch.code + 4));
+  memcpy(patch.code, &rel, 4);
+  patch.code += 4;
+}
+
+// A VEX instruction of ymm (or xmm) registers; map 1 is 0F, 2 is 0F38.
+static inline void patch_vex(bool wide, unsigned map, unsigned prefix, unsigned opcode,
+                             unsigned reg, unsigned vvvv, unsigned rm) {
+  patch_byte(0xc4);
+  patch_byte((reg & 8 ? 0 : 0x80) | 0x40 | (rm & 8 ? 0 : 0x20) | map);
+  patch_byte((~vvvv & 15) << 3 | (wide ? 4 : 0) | prefix);
+  patch_byte(opcode);
+  patch_byte(0xc0 | (reg & 7) << 3 | (rm & 7));
+}
+
+// The same with 32 bytes of data as its last operand.
+static inline void patch_data(bool wide, unsigned prefix, unsigned opcode, unsigned reg,
+                              unsigned vvvv, unsigned at) {
+  patch_vex(wide, 1, prefix, opcode, reg, vvvv, 0);
+  patch.code[-1] = (uint8_t)((reg & 7) << 3 | 5);
+  patch_rel32(patch.data + at);
+}
+
+// Words of `from` shifted to the right, 0x71 /2 logical, /4 arithmetic, or /6 left.
+static inline void patch_shift(bool wide, unsigned to, unsigned how, unsigned from) {
+  patch_vex(wide, 1, 1, 0x71, how, to, from);
+  patch_byte(8);
+}
+
+// t[0] = the sums of products of the operands a and b, with the help of t[1] and t[2].
+static inline void patch_products(bool wide, bool words, const unsigned *t, unsigned a,
+                                  unsigned b) {
+  enum { PAND = 0xdb, PADDD = 0xfe, PMADDWD = 0xf5 };
+  if (words) {
+    patch_vex(wide, 1, 1, PMADDWD, t[0], a, b);
+    return;
+  }
+  patch_data(wide, 1, PAND, t[0], a, PATCH_MASK);
+  patch_shift(wide, t[1], 6, b);
+  patch_shift(wide, t[1], 4, t[1]);
+  patch_vex(wide, 1, 1, PMADDWD, t[0], t[0], t[1]);
+  patch_shift(wide, t[1], 4, b);
+  patch_shift(wide, t[2], 2, a);
+  patch_vex(wide, 1, 1, PMADDWD, t[1], t[1], t[2]);
+  patch_vex(wide, 1, 1, PADDD, t[0], t[0], t[1]);
+}
+
+static inline bool patch_reaches(const uint8_t *near) {
+  return llabs((intptr_t)near - (intptr_t)patch.data) < 1 << 30;
+}
+
+static inline bool patch_begin(uint8_t *near) {
+  if (patch.data) return patch.end - patch.code > PATCH_ROOM && patch_reaches(near);
+  for (unsigned try = 1; try < 60; try++) {
+    uint8_t *want = (uint8_t *)(((uintptr_t)near & ~(uintptr_t)4095) - ((uintptr_t)try << 24));
+    patch.data = mmap(want, PATCH_CODE, PROT_READ | PROT_WRITE | PROT_EXEC,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (patch.data == MAP_FAILED || patch_reaches(near)) break;
+    munmap(patch.data, PATCH_CODE);
+    patch.data = MAP_FAILED;
+  }
+  if (patch.data == MAP_FAILED) {
+    patch.data = NULL;
+    return false;
+  }
+  patch.code = patch.data + 4096, patch.end = patch.data + PATCH_CODE;
+  for (unsigned i = 0; i < 32; i++) patch.data[PATCH_MASK + i] = i % 2 ? 0 : 0xff;
+  return true;
+}
+
+// The operand in memory to a register: the bytes of its address are those of the
+// instruction itself.
+static inline void patch_load(const emulate_insn *i, const uint8_t *from, unsigned to) {
+  patch_byte(0xc4);
+  patch_byte((from[1] & 0x60) | (to & 8 ? 0 : 0x80) | 1);
+  patch_byte(0x78 | (i->wide ? 4 : 0) | 2);
+  patch_byte(0x6f);
+  patch_byte((from[4] & 0xc7) | (to & 7) << 3);
+  for (unsigned k = 5; k < i->size; k++) patch_byte(from[k]);
+}
+
+// Nothing is done where that is not possible; then signals go on.
+static inline void patch_vnni(uint8_t *at, const emulate_insn *i) {
+  bool rip = (at[4] & 0xc7) == 5;
+  uint8_t *page = (uint8_t *)((uintptr_t)at & ~(uintptr_t)4095);
+  if (rip || !patch_begin(at) ||
+      mprotect(page, (size_t)(at + 5 - page), PROT_READ | PROT_WRITE | PROT_EXEC))
+    return;
+  unsigned t[4], n = 0;
+  for (unsigned r = 0; n < 4; r++)
+    if (r != i->reg && r != i->vvvv && (i->memory || r != i->rm)) t[n++] = r;
+  uint8_t *stub = patch.code;
+  for (unsigned k = 0; k < 4; k++) patch_data(true, 2, 0x7f, t[k], 0, PATCH_SAVE + 32 * k);
+  if (i->memory) patch_load(i, at, t[3]);
+  patch_products(i->wide, i->opcode == 0x52, t, i->vvvv, i->memory ? t[3] : i->rm);
+  patch_vex(i->wide, 1, 1, 0xfe, i->reg, i->reg, t[0]);
+  for (unsigned k = 0; k < 4; k++) patch_data(true, 2, 0x6f, t[k], 0, PATCH_SAVE + 32 * k);
+  patch_byte(0xe9);
+  patch_rel32(at + i->size);
+  int32_t rel = (int32_t)(stub - (at + 5));
+  at[0] = 0xe9;
+  memcpy(at + 1, &rel, 4);
+}
+
 enum { AMX_NP, AMX_66, AMX_F3, AMX_F2 };
 
 static inline bool emulate_execute(const ucontext_t *uc, const emulate_insn *i) {
@@ -205,10 +323,12 @@ static inline void on_illegal(int sig, siginfo_t *info, void *context) {
     emulate_refuse("an instruction that the test does not know");
   }
   amx.count++;
+  uint8_t *at = (uint8_t *)(uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
+  if (i.opcode == 0x50 || i.opcode == 0x52) patch_vnni(at, &i);
   uc->uc_mcontext.gregs[REG_RIP] += i.size;
 }
 
-// Until emulate_end, which returns how many instructions there were.
+// Until emulate_end, which returns how many signals there were.
 static struct sigaction emulate_before;
 static inline void emulate_begin(void) {
   struct sigaction on = {.sa_sigaction = on_illegal, .sa_flags = SA_SIGINFO};
@@ -218,6 +338,8 @@ static inline void emulate_begin(void) {
 
 static inline unsigned long emulate_end(void) {
   sigaction(SIGILL, &emulate_before, NULL);
+  if (patch.data) munmap(patch.data, PATCH_CODE);
+  memset(&patch, 0, sizeof patch);
   return amx.count;
 }
 #endif

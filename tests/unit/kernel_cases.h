@@ -177,7 +177,7 @@ static inline void try_variant(const vq_module *m, const vq_target_info *t,
   if (vq_target_runs_here(t->requires & ~known)) {
     emulate_begin();
     run_variant(m, t->name, in, want);
-    printf("%s: EMULATED, this CPU has none of it: %lu instructions\n", t->name,
+    printf("%s: EMULATED, this CPU has none of it: %lu signals\n", t->name,
            emulate_end());
     fflush(stdout);
     return;
