@@ -56,13 +56,26 @@ DEFINE_BURST(burst_avx2, "avx2,fma", float, __m256, _mm256_set1_ps,
 DEFINE_BURST(burst_avx512, "avx512f", float, __m512, _mm512_set1_ps,
              _mm512_fmadd_ps, _mm512_add_ps, _mm512_cvtss_f32)
 
-// Multiply-adds of codes, with the instruction that kernels use.
-#define SSE_DOT(x, a, b) _mm_add_epi32(_mm_madd_epi16(x, a), b)
-#define AVX2_DOT(x, a, b) _mm256_add_epi32(_mm256_madd_epi16(x, a), b)
+// Multiply-adds of codes, with the instructions that kernels use. Products of the same
+// operands again and again are what compilers compute once, unless they cannot see them.
+__attribute__((target("sse2"), always_inline)) static inline __m128i sse_dot(
+    __m128i sum, __m128i a, __m128i b) {
+  __m128i product;
+  __asm__ volatile("movdqa %2, %1; pmaddwd %3, %1; paddd %1, %0"
+                   : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
+  return sum;
+}
+__attribute__((target("avx2"), always_inline)) static inline __m256i avx2_dot(
+    __m256i sum, __m256i a, __m256i b) {
+  __m256i product;
+  __asm__ volatile("vpmaddwd %2, %3, %1; vpaddd %1, %0, %0"
+                   : "+x"(sum), "=&x"(product) : "x"(a), "x"(b));
+  return sum;
+}
 #define FIRST_512(x) _mm_cvtsi128_si32(_mm512_castsi512_si128(x))
-DEFINE_BURST(codes_sse, "sse2", int, __m128i, _mm_set1_epi32, SSE_DOT,
+DEFINE_BURST(codes_sse, "sse2", int, __m128i, _mm_set1_epi32, sse_dot,
              _mm_add_epi32, _mm_cvtsi128_si32)
-DEFINE_BURST(codes_avx2, "avx2", int, __m256i, _mm256_set1_epi32, AVX2_DOT,
+DEFINE_BURST(codes_avx2, "avx2", int, __m256i, _mm256_set1_epi32, avx2_dot,
              _mm256_add_epi32, _mm256_cvtsi256_si32)
 DEFINE_BURST(codes_vnni, "avx512f,avx512vnni", int, __m512i, _mm512_set1_epi32,
              _mm512_dpbusd_epi32, _mm512_add_epi32, FIRST_512)
