@@ -36,6 +36,7 @@ typedef struct vq_product {
   bool codes;
   int64_t k;
   bool in_place;  // tiles of whole groups may be code of the kernel (tile.h)
+  bool small;     // codes of B have at most 4 bits
 } vq_product;
 
 // Facts about a kernel that must not depend on the variant. The kernel computes

@@ -8,6 +8,9 @@
 //
 // With AMX queries, keys, probabilities and values are filled up to whole steps, of
 // which the packed ones are zero, so both products share a configuration.
+//
+// Where tiles want codes of i16 (tile.h), all four become that as they are packed: queries
+// and keys in the order of widen.h, probabilities and values in their own.
 #include <float.h>
 
 #include "amx.h"
@@ -17,6 +20,7 @@
 #include "numbers.h"
 #include "quant.h"
 #include "tile.h"
+#include "widen.h"
 
 #define SCRATCH_MAX (4 << 20)
 #define ROWS VQ_AMX_ROWS  // more than VQ_HEADS_BLOCK_ROWS
@@ -31,7 +35,9 @@ typedef struct attention {
   // while emitting
   unsigned lanes;
   vq_quant_prob prob;
-  int64_t d_row, m_row;  // d4 and m4 with what fills the last step
+  bool wide;             // codes of i16
+  int64_t d_row, m_row;  // elements of d4 and m4, with what fills the last step
+  int64_t code_row;      // elements between rows of P, m_row at least
   // parts of scratch
   LLVMValueRef k_panel, v_panel, k_init, queries, scores, codes, sums, tile, zeros;
   LLVMValueRef config;
@@ -63,14 +69,17 @@ static int64_t whole_steps(int64_t n) {
   return (n + VQ_AMX_STEP - 1) / VQ_AMX_STEP * VQ_AMX_STEP;
 }
 
-// Offsets of the parts of scratch in elements of four bytes; returns its size
-// in bytes, for the variant that needs most. Codes are stored in whole vectors.
-static int64_t scratch_parts(const attention *a, int64_t *part) {
-  int64_t d = whole_steps(a->d4), m = whole_steps(a->m4);
+// Offsets of the parts of scratch in elements of four bytes, for variants that are wide
+// or for others; returns its size in bytes. Codes are stored in whole vectors.
+static int64_t scratch_parts(const attention *a, bool wide, int64_t *part) {
+  int64_t d = wide ? 2 * a->d4 : whole_steps(a->d4);
+  int64_t m = wide ? 2 * a->m4 : whole_steps(a->m4);
+  int64_t rows = wide ? VQ_HEADS_BLOCK_ROWS : ROWS;
   const int64_t size[N_PART] = {
       [K] = a->s.m_pad * d,         [V] = a->s.e_pad * m, [INIT] = a->s.m_pad,
-      [Q] = ROWS * d,               [SCORES] = ROWS * a->s.m_pad,
-      [CODES] = ROWS * m,           [SUMS] = ROWS,        [TILE] = VQ_AMX_SUMS,
+      [Q] = rows * d,               [SCORES] = rows * a->s.m_pad,
+      [CODES] = rows * (wide ? a->s.m_pad / 2 : m),
+      [SUMS] = rows,                [TILE] = VQ_AMX_SUMS,
       [ZEROS] = VQ_TILE_COLS,       [CONFIG] = VQ_AMX_CONFIG};
   int64_t at = 0;
   for (unsigned i = 0; i < N_PART; i++) {
@@ -83,9 +92,12 @@ static int64_t scratch_parts(const attention *a, int64_t *part) {
 bool match_attention_int(const vq_func *kernel, vq_kernel_plan *plan) {
   attention a;
   int64_t part[N_PART];
-  if (!describe(kernel, &a) || scratch_parts(&a, part) > SCRATCH_MAX) return false;
+  if (!describe(kernel, &a)) return false;
+  int64_t bytes = scratch_parts(&a, false, part), wide = scratch_parts(&a, true, part);
+  if (wide > bytes) bytes = wide;
+  if (bytes > SCRATCH_MAX) return false;
   plan->n_task = a.s.batch * a.s.heads * a.s.n_task;
-  plan->scratch_bytes = (uint32_t)scratch_parts(&a, part);
+  plan->scratch_bytes = (uint32_t)bytes;
   plan->n_product = 2;
   plan->product[0] = a.s.score;
   plan->product[1] = a.s.value;
@@ -120,8 +132,15 @@ static void pack_square(const vq_emit *e, const attention *a, LLVMValueRef from,
                      vq_load_n(e, ints(e, a), p, 1, elements));
   }
   vq_transpose(e, row, a->lanes);
-  for (unsigned i = 0; i < elements; i++)
-    vq_store(e, row[i], vq_atk(e, e->i32, to, i * VQ_PANEL), 4);
+  for (unsigned i = 0; i < elements; i++) {
+    LLVMValueRef p = vq_atk(e, e->i32, to, i * VQ_PANEL);
+    vq_halves h = {row[i], NULL};
+    if (a->wide) {
+      h = vq_halves_i8(e, row[i]);
+      vq_store(e, h.odd, vq_atk(e, e->i32, p, a->d4 * VQ_PANEL), 4);
+    }
+    vq_store(e, h.even, p, 4);
+  }
 }
 
 // One panel of k: 16 keys from `from`, of which `keys` exist.
@@ -163,16 +182,16 @@ static void pack_k(const vq_emit *e, const attention *a) {
 static void start_scores(const vq_emit *e, const attention *a) {
   bool is_u8 = a->s.q.base->type->dtype == VQ_u8;
   int64_t zero = a->attrs->q_zero + (is_u8 ? 0 : 128);
-  LLVMValueRef ones = vq_ki_like(ints(e, a), 0x01010101);
+  LLVMValueRef ones = vq_ki_like(ints(e, a), a->wide ? 0x00010001 : 0x01010101);
   vq_loop panel, k;
   vq_loop_range(e, &panel, a->s.m_pad, VQ_PANEL);
   for (unsigned c = 0; c < VQ_PANEL; c += a->lanes) {
     LLVMValueRef from = vq_at(e, e->i32, a->k_panel, vq_mulk(e, panel.i, a->d_row));
     LLVMValueRef none = LLVMConstNull(ints(e, a));
-    vq_loop_begin(e, &k, vq_k64(e, 0), vq_k64(e, a->d4), 1, 1, &none);
+    vq_loop_begin(e, &k, vq_k64(e, 0), vq_k64(e, a->wide ? a->d_row : a->d4), 1, 1, &none);
     LLVMValueRef at = vq_addk(e, vq_mulk(e, k.i, VQ_PANEL), c);
     LLVMValueRef b = vq_load(e, ints(e, a), vq_at(e, e->i32, from, at), 4);
-    vq_tile_add_codes(e, ones, &b, 1, k.v);
+    vq_tile_add_codes(e, a->wide ? VQ_TILE_I16 : VQ_TILE_U8, ones, &b, 1, k.v);
     vq_loop_end(e, &k);
     LLVMValueRef start = LLVMBuildMul(e->b, k.v[0], vq_ki_like(ints(e, a), -zero), "");
     vq_store(e, start, vq_at(e, e->i32, a->k_init, vq_addk(e, panel.i, c)), 4);
@@ -192,13 +211,18 @@ static LLVMValueRef interleave(const vq_emit *e, LLVMValueRef a, LLVMValueRef b,
   return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(idx, 2 * n), "");
 }
 
-// Four tokens from `m`, of which `tokens` exist, to element m / 4 of all panels.
+static LLVMValueRef words(const vq_emit *e, LLVMValueRef codes) {
+  LLVMTypeRef word = LLVMInt16TypeInContext(e->lc);
+  return vq_quant_widen(e, VQ_i8, codes, word);
+}
+
+// Four tokens from `m`, of which `tokens` exist, to one element of all panels, or two.
 static void pack_v_step(const vq_emit *e, const attention *a, LLVMValueRef m,
                         unsigned tokens) {
   LLVMTypeRef type = vq_vec_type(e->i8, VQ_PANEL);
   LLVMValueRef from = vq_heads_token(e, &a->s, &a->s.v, m, a->s.e);
   LLVMValueRef to = vq_at(e, e->i32, a->v_panel,
-                          vq_mulk(e, vq_divk(e, m, 4), VQ_PANEL));
+                          vq_mulk(e, vq_divk(e, m, a->wide ? 2 : 4), VQ_PANEL));
   for (int64_t c = 0; c < a->s.e; c += VQ_PANEL) {
     LLVMValueRef row[4];
     unsigned n = a->s.e - c < VQ_PANEL ? (unsigned)(a->s.e - c) : VQ_PANEL;
@@ -209,8 +233,14 @@ static void pack_v_step(const vq_emit *e, const attention *a, LLVMValueRef m,
       row[i] = as_type(e, a->s.v.base->type->dtype, VQ_i8, vq_load_n(e, type, p, 1, n));
     }
     LLVMValueRef low = interleave(e, row[0], row[1], 1);
-    LLVMValueRef all = interleave(e, low, interleave(e, row[2], row[3], 1), 2);
-    vq_store(e, all, vq_atk(e, e->i32, to, c * a->m_row), 4);
+    LLVMValueRef high = interleave(e, row[2], row[3], 1);
+    LLVMValueRef p = vq_atk(e, e->i32, to, c * a->m_row);
+    if (a->wide) {
+      vq_store(e, words(e, low), p, 4);
+      vq_store(e, words(e, high), vq_atk(e, e->i32, p, VQ_PANEL), 4);
+    } else {
+      vq_store(e, interleave(e, low, high, 2), p, 4);
+    }
   }
 }
 
@@ -247,7 +277,13 @@ static void query_step(const vq_emit *e, void *user, LLVMValueRef col,
   LLVMTypeRef type = ints(e, c->a);
   LLVMValueRef x = vq_load_n(e, type, vq_at(e, e->i32, c->from, col), 1, n);
   x = as_type(e, c->a->s.q.base->type->dtype, VQ_u8, x);
-  vq_store_n(e, x, vq_at(e, e->i32, c->to, col), 4, n);
+  LLVMValueRef to = vq_at(e, e->i32, c->to, col);
+  vq_halves h = {x, NULL};
+  if (c->a->wide) {
+    h = vq_halves_u8(e, x);
+    vq_store_n(e, h.odd, vq_atk(e, e->i32, to, c->a->d4), 4, n);
+  }
+  vq_store_n(e, h.even, to, 4, n);
 }
 
 static void copy_queries(const vq_emit *e, const attention *a) {
@@ -326,8 +362,9 @@ static void code_step(const vq_emit *e, void *user, LLVMValueRef col,
   if (sums) s = scaled(e, r->a, s);
   s = LLVMBuildFSub(e->b, s, vq_splat(e, r->max, lanes), "");
   LLVMValueRef p = vq_quant_prob_code(e, &r->a->prob, s);
-  LLVMValueRef byte = LLVMBuildTrunc(e->b, p, vq_vec_type(e->i8, lanes), "");
-  vq_store_n(e, byte, vq_at(e, e->i8, r->codes, col), 1, n);
+  LLVMTypeRef code = r->a->wide ? LLVMInt16TypeInContext(e->lc) : e->i8;
+  LLVMValueRef c = LLVMBuildTrunc(e->b, p, vq_vec_type(code, lanes), "");
+  vq_store_n(e, c, vq_at(e, code, r->codes, col), 1, r->a->wide ? lanes : n);
   if (n < lanes)
     p = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), p,
                         LLVMConstNull(LLVMTypeOf(p)), "");
@@ -342,7 +379,7 @@ static score_row score_row_at(const vq_emit *e, const attention *a, LLVMValueRef
   return (score_row){
       .a = a,
       .scores = vq_at(e, e->f32, a->scores, vq_mulk(e, i, a->s.m_pad)),
-      .codes = vq_at(e, e->i32, a->codes, vq_mulk(e, i, a->m_row)),
+      .codes = vq_at(e, e->i32, a->codes, vq_mulk(e, i, a->code_row)),
       .bias = vq_heads_bias(e, &a->s, vq_add(e, a->row, i))};
 }
 
@@ -384,7 +421,7 @@ static void code_rows(const vq_emit *e, const attention *a) {
 static void value_group(const vq_emit *e, void *user, LLVMValueRef col,
                         unsigned cols) {
   const attention *a = user;
-  vq_tile t = {.a = a->codes, .lda = a->m_row, .b = a->v_panel, .k = a->m_row,
+  vq_tile t = {.a = a->codes, .lda = a->code_row, .b = a->v_panel, .k = a->m_row,
                .init = a->zeros, .c = a->tile, .config = a->config, .col = col,
                .vecs = vectors(a, cols)};
   t.ldc = vq_tile_width(e->target, &a->s.value, cols);
@@ -436,15 +473,21 @@ static void set_scratch(const vq_emit *e, attention *a) {
       [Q] = &a->queries, [SCORES] = &a->scores, [CODES] = &a->codes,
       [SUMS] = &a->sums, [TILE] = &a->tile,    [ZEROS] = &a->zeros,
       [CONFIG] = &a->config};
-  scratch_parts(a, part);
+  a->wide = vq_tile_kind_of(e->target, &a->s.score) == VQ_TILE_I16;
+  scratch_parts(a, a->wide, part);
   for (unsigned i = 0; i < N_PART; i++)
     *at[i] = vq_atk(e, e->i32, e->scratch, part[i]);
   clear(e, a, a->zeros, VQ_TILE_COLS);
+  a->code_row = a->m_row;
+  if (a->wide) {
+    a->d_row = 2 * a->d4, a->m_row = 2 * a->m4;
+    a->code_row = a->s.m_pad / 2;
+  }
   if (!vq_amx_takes(e->target, &a->s.score)) {
     a->config = NULL;
     return;
   }
-  a->d_row = whole_steps(a->d4), a->m_row = whole_steps(a->m4);
+  a->d_row = whole_steps(a->d4), a->code_row = a->m_row = whole_steps(a->m4);
   if (a->d_row > a->d4) clear(e, a, a->k_panel, a->s.m_pad * a->d_row);
   if (a->m_row > a->m4) clear(e, a, a->v_panel, a->s.e_pad * a->m_row);
 }

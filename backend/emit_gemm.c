@@ -11,7 +11,9 @@
 // scratch, after which it is the same product. So are rows of codes that are not
 // whole elements of four (tile.h).
 //
-// Weights of four bits are unpacked to scratch (unpack.h) as a group begins.
+// Weights of four bits are unpacked to scratch (unpack.h) as a group begins. Where tiles
+// want codes of i16 (tile.h), weights are widened to scratch at the same place, and the
+// rows of A before the first group.
 //
 // With VNNI the epilogue of a tile is work for the steps of the next one, of the
 // same columns: multiply-adds keep two of four pipes busy, the epilogue needs mostly
@@ -27,6 +29,7 @@
 #include "rows.h"
 #include "tile.h"
 #include "unpack.h"
+#include "widen.h"
 
 #define TASK_ROWS 12
 #define TASK_COLS 128
@@ -36,6 +39,7 @@ enum { TILES, INIT = 2 * VQ_AMX_SUMS, CONFIG = INIT + VQ_TILE_COLS,
        ROWS = CONFIG + VQ_AMX_CONFIG };
 #define SCRATCH_MAX (4 << 20)
 #define CACHE_BYTES (256 << 10)  // of A, in one sweep over the columns
+#define WIDE_BYTES (320 << 10)   // of A widened
 
 bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan);
 vq_status emit_gemm(vq_emit *e);
@@ -48,14 +52,17 @@ typedef struct gemm {
   vq_dtype x_type, y_type;
   int64_t m, n, k;   // k: elements of four bytes
   bool nibbles;      // w is of i4
-  int64_t w_at, scratch;  // byte of scratch where it is unpacked; size of scratch
+  int64_t w_at;      // byte of scratch where it is unpacked or widened
+  int64_t wide_at;   // where A is widened
+  int64_t scratch;   // its size
   int64_t patch[2];  // 0: linear
   bool gather;       // rows of A are copied to scratch first
   int64_t step;      // blocks for which that is done at a time
+  int64_t wide_step; // the same where A is widened, at most `step`
   int64_t row_blocks, col_chunks;
   // while emitting
   vq_tile_shape shape;
-  bool use_amx;
+  bool use_amx, wide;
   vq_amx amx;
   LLVMValueRef first, last;  // blocks of rows
   LLVMValueRef row_first;    // of `first`
@@ -85,6 +92,15 @@ static int64_t depth(const vq_op *op, bool codes) {
 static int64_t max_panels(const gemm *g) {
   int64_t cols = g->m < 8 ? VQ_TILE_COLS : VQ_AMX_COLS;
   return ((g->n < cols ? g->n : cols) + VQ_PANEL - 1) / VQ_PANEL;
+}
+
+// Scratch for what some variants widen: a row block at least, and the widest group of
+// those that do, a panel.
+static void plan_wide(gemm *g) {
+  int64_t block = TASK_ROWS * g->k * 8, n = WIDE_BYTES / block;
+  g->wide_step = n < 1 ? 1 : n > g->step ? g->step : n;
+  g->wide_at = g->w_at + VQ_PANEL * g->k * 8;
+  g->scratch = g->wide_at + g->wide_step * block;
 }
 
 static bool describe(const vq_func *kernel, gemm *g) {
@@ -119,9 +135,10 @@ static bool describe(const vq_func *kernel, gemm *g) {
   g->w_at = ROWS * 4 + (g->gather ? g->step * TASK_ROWS * g->k * 4 : 0);
   g->w_at = (g->w_at + VQ_CACHE_LINE - 1) / VQ_CACHE_LINE * VQ_CACHE_LINE;
   g->scratch = g->w_at + (g->nibbles ? vq_unpack_bytes(max_panels(g), g->k) : 0);
+  if (codes && !g->nibbles && g->k <= VQ_WIDE_DEPTH) plan_wide(g);
   bool in_place = codes && g->col_chunks == 1 && !vq_chain_empty(&g->chain) &&
                   g->k >= 2 * TASK_ROWS;
-  g->product = (vq_product){g->m, g->row_blocks, g->n, codes, g->k, in_place};
+  g->product = (vq_product){g->m, g->row_blocks, g->n, codes, g->k, in_place, g->nibbles};
   return g->scratch <= SCRATCH_MAX;
 }
 
@@ -136,6 +153,13 @@ bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
 }
 
 // ---- rows of A ---------------------------------------------------------------
+
+// Where row `row` of A lies, widened.
+static LLVMValueRef wide_row(const vq_emit *e, const gemm *g, LLVMValueRef row) {
+  row = LLVMBuildNSWSub(e->b, row, g->row_first, "");
+  return vq_at(e, e->i32, vq_atk(e, e->i8, e->scratch, g->wide_at),
+               vq_mulk(e, row, 2 * g->k));
+}
 
 // Where row `row` of A lies.
 static LLVMValueRef a_row(const vq_emit *e, const gemm *g, LLVMValueRef row) {
@@ -207,17 +231,27 @@ static LLVMValueRef start_sums(const vq_emit *e, const gemm *g) {
   return init;
 }
 
+// Lanes of the epilogue. Two vectors of AVX2 at a time take fewer instructions to narrow
+// to codes than one after the other.
+static unsigned finish_lanes(const vq_emit *e, const gemm *g) {
+  unsigned lanes = g->shape.lanes, width = g->vecs * lanes;
+  bool pairs = e->target->vector_bits == 256 && !e->target->vnni && g->product.codes &&
+               g->cols == width && width % (2 * lanes) == 0;
+  return pairs ? 2 * lanes : lanes;
+}
+
 // Rows [lo, hi) of a tile in scratch to memory, the first of it being row `row`.
 static void finish_sums(const vq_emit *e, const gemm *g, LLVMValueRef tile,
                         LLVMValueRef row, LLVMValueRef lo, LLVMValueRef hi) {
+  unsigned lanes = finish_lanes(e, g);
+  LLVMTypeRef type = vq_elt_type(e, g->y_type, lanes);
   vq_loop l;
   vq_loop_begin(e, &l, lo, hi, 1, 0, NULL);
-  for (unsigned j = 0; j < g->vecs; j++) {
-    LLVMValueRef i = vq_addk(e, vq_mulk(e, l.i, g->width), j * g->shape.lanes);
-    LLVMValueRef p = vq_at(e, e->f32, tile, i);
-    vq_chain_store(e, &g->chain, vq_load(e, vector(e, g), p, 4),
-                   vq_add(e, row, l.i), vq_addk(e, g->col, j * g->shape.lanes),
-                   g->shape.lanes, valid(g, j));
+  for (unsigned c = 0; c < g->cols; c += lanes) {
+    LLVMValueRef i = vq_addk(e, vq_mulk(e, l.i, g->width), c);
+    LLVMValueRef v = vq_load(e, type, vq_at(e, e->f32, tile, i), 4);
+    vq_chain_store(e, &g->chain, v, vq_add(e, row, l.i), vq_addk(e, g->col, c), lanes,
+                   g->cols - c < lanes ? g->cols - c : lanes);
   }
   vq_loop_end(e, &l);
 }
@@ -227,7 +261,8 @@ static vq_tile tile_of(const vq_emit *e, const gemm *g, LLVMValueRef row) {
   vq_tile t = {.a = a_row(e, g, row), .lda = g->k, .b = vq_arg_ptr(e, g->w),
                .k = g->k, .init = g->init, .c = e->scratch, .ldc = g->width,
                .col = g->col, .vecs = g->vecs};
-  if (!g->nibbles) return t;
+  if (!g->nibbles && !g->wide) return t;
+  if (g->wide) t.a = wide_row(e, g, row), t.lda = t.k = 2 * g->k;
   t.b = vq_atk(e, e->i8, e->scratch, g->w_at);
   t.col = vq_modk(e, g->col, VQ_PANEL);
   return t;
@@ -249,13 +284,13 @@ static void emit_tile(const vq_emit *e, void *user, LLVMValueRef row,
 // Elements of a column of w, of four bytes as those of A.
 static int64_t w_depth(const gemm *g) { return g->nibbles ? (g->k + 1) / 2 : g->k; }
 
-// The panels of the group, from nibbles.
+// The panels of the group, from nibbles or to codes of i16.
 static void unpack_group(const vq_emit *e, const gemm *g) {
   LLVMValueRef panel = vq_divk(e, g->col, VQ_PANEL);
   LLVMValueRef from = vq_mulk(e, panel, w_depth(g) * VQ_PANEL);
-  vq_unpack(e, vq_at(e, e->f32, vq_arg_ptr(e, g->w), from),
-            vq_atk(e, e->i8, e->scratch, g->w_at),
-            (g->cols + VQ_PANEL - 1) / VQ_PANEL, g->k);
+  (g->wide ? vq_widen_panels : vq_unpack)(
+      e, vq_at(e, e->f32, vq_arg_ptr(e, g->w), from),
+      vq_atk(e, e->i8, e->scratch, g->w_at), (g->cols + VQ_PANEL - 1) / VQ_PANEL, g->k);
 }
 
 // B of a group lies behind that of the one before. When a group begins, its first
@@ -408,6 +443,14 @@ static void block_gather(const vq_emit *e, gemm *g) {
   vq_loop_end(e, &l);
 }
 
+static void block_widen(const vq_emit *e, gemm *g) {
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), g->rows_here, 1, 0, NULL);
+  LLVMValueRef row = vq_add(e, g->row0, l.i);
+  vq_widen_row(e, a_row(e, g, row), wide_row(e, g, row), g->k);
+  vq_loop_end(e, &l);
+}
+
 // Calls `body` for each block of rows of the current step.
 static void each_block(const vq_emit *e, gemm *g,
                        void (*body)(const vq_emit *e, gemm *g)) {
@@ -426,7 +469,7 @@ static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
   g->vecs = (cols + g->shape.lanes - 1) / g->shape.lanes;
   g->width = vq_tile_width(e->target, &g->product, cols);
   g->init = start_sums(e, g);
-  if (g->nibbles) unpack_group(e, g);
+  if (g->nibbles || g->wide) unpack_group(e, g);
   if (g->use_amx) {
     vq_amx_each_block(e, &g->amx, amx_tile, amx_finish, g);
   } else if (vq_tile_is_in_place(e->target, &g->product) &&
@@ -442,11 +485,13 @@ static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
 static void emit_rows(const vq_emit *e, gemm *g, LLVMValueRef chunk, LLVMValueRef lo,
                       LLVMValueRef hi) {
   vq_loop l;
-  vq_loop_begin(e, &l, lo, hi, g->step, 0, NULL);
+  int64_t step = g->wide ? g->wide_step : g->step;
+  vq_loop_begin(e, &l, lo, hi, step, 0, NULL);
   g->first = l.i;
-  g->last = vq_min64(e, hi, vq_addk(e, l.i, g->step));
+  g->last = vq_min64(e, hi, vq_addk(e, l.i, step));
   vq_part_rows(e, &g->product, g->first, &g->row_first);
   if (g->gather) each_block(e, g, block_gather);
+  if (g->wide) each_block(e, g, block_widen);
   LLVMValueRef n = LLVMBuildNSWSub(e->b, g->last, g->first, "");
   LLVMValueRef lines = vq_addk(e, n, lines_of_group(g) - 1);
   g->ahead = LLVMBuildUDiv(e->b, lines, n, "");
@@ -466,6 +511,7 @@ vq_status emit_gemm(vq_emit *e) {
   if (!describe(e->kernel, &g)) VQ_BUG("gemm does not take this kernel");
   g.shape = vq_tile_choose(e->target, &g.product);
   g.use_amx = vq_amx_takes(e->target, &g.product);
+  g.wide = vq_tile_kind_of(e->target, &g.product) == VQ_TILE_I16;
   if (g.col_chunks == 1) {
     emit_rows(e, &g, NULL, e->begin, e->end);
     return VQ_OK;

@@ -151,15 +151,75 @@ static val memory_of(const vq_emit *e, const char *name, val *c, unsigned n) {
   return g;
 }
 
-// All coefficients, one table behind the other.
-static val table_of(const vq_emit *e, vq_str fn, const vq_piecewise *p) {
+#define PIECE 4  // coefficients of a piece, with one that fills
+
+// The coefficients of one piece behind those of the other.
+static val pieces_of(const vq_emit *e, vq_str fn, const vq_piecewise *p) {
   char name[64] = "vqk_piecewise.";
   strncat(name, fn.p, fn.n < 32 ? fn.n : 32);
-  val g = LLVMGetNamedGlobal(e->mod, name), c[3 * VQ_PIECES];
+  val g = LLVMGetNamedGlobal(e->mod, name), c[PIECE * VQ_PIECES];
   if (g) return g;
   for (unsigned i = 0; i < VQ_COUNT(c); i++)
-    c[i] = vq_kf32(e, p->c[i / VQ_PIECES][i % VQ_PIECES]);
+    c[i] = vq_kf32(e, i % PIECE < 3 ? p->c[i % PIECE][i / PIECE] : 0);
   return memory_of(e, name, c, VQ_COUNT(c));
+}
+
+// Scratch of the function's own for a value of `type`.
+static val stack_of(const vq_emit *e, LLVMTypeRef type) {
+  LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b), entry = LLVMGetEntryBasicBlock(e->fn);
+  LLVMPositionBuilderBefore(e->b, LLVMGetFirstInstruction(entry));
+  val p = LLVMBuildAlloca(e->b, type, "");
+  LLVMPositionBuilderAtEnd(e->b, here);
+  return p;
+}
+
+// Lane l of the result is lane map[l] of a, or of b behind the lanes of a.
+static val choose_lanes(const vq_emit *e, val a, val b, const unsigned *map, unsigned lanes) {
+  val idx[16];
+  for (unsigned i = 0; i < lanes; i++) idx[i] = LLVMConstInt(e->i32, map[i], false);
+  return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(idx, lanes), "");
+}
+
+// Within groups of four lanes: x and y of a and b in turn, or pairs of them.
+static val unpack_lanes(const vq_emit *e, val a, val b, bool high, unsigned group) {
+  unsigned lanes = vq_lanes_of(LLVMTypeOf(a)), map[16];
+  for (unsigned i = 0; i < lanes; i++) {
+    unsigned in = i % 4, of = in / group % 2;
+    unsigned at = (high ? 2 : 0) + (group == 2 ? in % 2 : in / 2);
+    map[i] = of * lanes + i / 4 * 4 + at;
+  }
+  return choose_lanes(e, a, b, map, lanes);
+}
+
+// c[k] = coefficient k of piece index[l] in each lane l: every four lanes load four
+// pieces, a vector each, and transpose them. The indices take the way through memory, as
+// one lane of a vector after the other is slow to get; and so is a gather for each k.
+static void load_pieces(const vq_emit *e, val pieces, val index, val *c) {
+  unsigned lanes = vq_lanes_of(LLVMTypeOf(index));
+  LLVMTypeRef piece = vq_vec_type(e->f32, PIECE);
+  val stack = stack_of(e, LLVMTypeOf(index)), row[4];
+  vq_store(e, index, stack, 4);
+  for (unsigned r = 0; r < 4; r++) {
+    val half[4];
+    for (unsigned l = r; l < lanes; l += 4) {
+      val i = vq_load(e, e->i32, vq_atk(e, e->i32, stack, l), 4);
+      i = vq_mulk(e, LLVMBuildZExt(e->b, i, e->i64, ""), PIECE);
+      half[l / 4] = vq_load(e, piece, vq_at(e, e->f32, pieces, i), 16);
+    }
+    static const unsigned all[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    for (unsigned n = lanes / 4, w = PIECE; n > 1; n /= 2, w *= 2)
+      for (unsigned i = 0; i < n / 2; i++)
+        half[i] = choose_lanes(e, half[2 * i], half[2 * i + 1], all, 2 * w);
+    row[r] = half[0];
+  }
+  val low[2], high[2];
+  for (unsigned i = 0; i < 2; i++) {
+    low[i] = unpack_lanes(e, row[2 * i], row[2 * i + 1], false, 1);
+    high[i] = unpack_lanes(e, row[2 * i], row[2 * i + 1], true, 1);
+  }
+  c[0] = unpack_lanes(e, low[0], low[1], false, 2);
+  c[1] = unpack_lanes(e, low[0], low[1], true, 2);
+  c[2] = unpack_lanes(e, high[0], high[1], false, 2);
 }
 
 // Both halves of a table of 32 in registers, chosen among by one permutation.
@@ -198,10 +258,15 @@ static val emit_piecewise(const vq_emit *e, const vq_op *op, val x) {
   val t = add(e, mul(e, x, kf(x, (double)VQ_PIECE_MULT)), kf(x, (double)VQ_PIECE_ADD));
   t = at_most(e, at_least(e, t, kf(x, 0)), kf(x, VQ_PIECES - 1));
   val i = LLVMBuildFPToSI(e->b, t, lanes_of(e->i32, x), ""), c[3];
-  bool permute = is_zmm(e, x);
-  for (unsigned k = 0; k < 3; k++)
-    c[k] = permute ? permute_table(e, p.c[k], i)
-                   : look_up(e, vq_atk(e, e->f32, table_of(e, fn, &p), k * VQ_PIECES), i);
+  if (is_zmm(e, x)) {
+    for (unsigned k = 0; k < 3; k++) c[k] = permute_table(e, p.c[k], i);
+  } else if (vq_lanes_of(LLVMTypeOf(x)) >= PIECE) {
+    load_pieces(e, pieces_of(e, fn, &p), i, c);
+  } else {
+    i = vq_mulk(e, LLVMBuildZExt(e->b, i, e->i64, ""), PIECE);
+    for (unsigned k = 0; k < 3; k++)
+      c[k] = vq_load(e, e->f32, vq_at(e, e->f32, pieces_of(e, fn, &p), vq_addk(e, i, k)), 4);
+  }
   return add(e, c[0], mul(e, x, add(e, c[1], mul(e, x, c[2]))));
 }
 

@@ -17,14 +17,24 @@
 #include "llvm.h"
 #include "loop.h"
 
-// Codes that are widened first need registers for that.
-static unsigned max_sums(const vq_target *t, bool codes) {
+#define WIDE_ROWS 8  // fewer are not worth widening B for
+
+vq_tile_kind vq_tile_kind_of(const vq_target *t, const vq_product *p) {
+  if (!p->codes) return VQ_TILE_F32;
+  if (vq_amx_takes(t, p)) return VQ_TILE_AMX;
+  if (t->vnni) return VQ_TILE_U8;
+  if (p->small && t->vector_bits == 256) return VQ_TILE_SMALL;
+  return p->small || p->m < WIDE_ROWS || p->k > VQ_WIDE_DEPTH ? VQ_TILE_U8 : VQ_TILE_I16;
+}
+
+// Codes that are widened in a tile need registers for that.
+static unsigned max_sums(const vq_target *t, const vq_product *p) {
   if (t->n_vector_reg == 32) return 28;
-  return codes && !t->vnni ? 8 : 12;
+  return vq_tile_kind_of(t, p) == VQ_TILE_U8 && !t->vnni ? 8 : 12;
 }
 
 vq_tile_shape vq_tile_choose(const vq_target *t, const vq_product *p) {
-  unsigned max_acc = max_sums(t, p->codes);
+  unsigned max_acc = max_sums(t, p);
   vq_tile_shape s = {.lanes = vq_f32_lanes(t), .vecs = 2};
   if (vq_amx_takes(t, p))
     return (vq_tile_shape){s.lanes, VQ_AMX_ROWS, VQ_AMX_COLS / s.lanes};
@@ -137,12 +147,9 @@ static unsigned row_counts(const vq_target *t, const vq_product *p,
 
 static vq_tile_id id_of(const vq_target *t, const vq_product *p, unsigned rows,
                         unsigned cols) {
-  bool amx = vq_amx_takes(t, p);
-  unsigned unit = amx ? VQ_PANEL : vq_f32_lanes(t);
-  return (vq_tile_id){rows, vq_tile_width(t, p, cols) / unit,
-                      amx        ? VQ_TILE_AMX
-                      : p->codes ? VQ_TILE_U8
-                                 : VQ_TILE_F32};
+  vq_tile_kind kind = vq_tile_kind_of(t, p);
+  unsigned unit = kind == VQ_TILE_AMX ? VQ_PANEL : vq_f32_lanes(t);
+  return (vq_tile_id){rows, vq_tile_width(t, p, cols) / unit, kind};
 }
 
 bool vq_tile_is_in_place(const vq_target *t, const vq_product *p) {
@@ -163,6 +170,7 @@ void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
 void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
                     vq_tile_id id) {
   static const char *const kind[] = {[VQ_TILE_F32] = "", [VQ_TILE_U8] = "_u8",
+                                     [VQ_TILE_SMALL] = "_u8i4", [VQ_TILE_I16] = "_i16",
                                      [VQ_TILE_AMX] = "_amx"};
   size_t from = s->n;
   vq_strbuf_printf(s, "%s_tile%s.%ux%u.%s", model, kind[id.kind], id.rows, id.vecs,
@@ -234,7 +242,7 @@ typedef struct sums {
 
 static void begin_sums(const vq_emit *e, sums *s, vq_tile_id id, LLVMValueRef lda,
                        LLVMValueRef panel, LLVMValueRef init) {
-  LLVMTypeRef elem = id.kind == VQ_TILE_U8 ? e->i32 : e->f32;
+  LLVMTypeRef elem = id.kind == VQ_TILE_F32 ? e->f32 : e->i32;
   s->id = id, s->n = id.rows * id.vecs, s->lanes = vq_f32_lanes(e->target);
   s->type = vq_vec_type(elem, s->lanes);
   assert(s->n + 2 <= VQ_MAX_CARRY && id.rows <= VQ_PANEL && id.vecs <= VQ_PANEL);
@@ -245,21 +253,24 @@ static void begin_sums(const vq_emit *e, sums *s, vq_tile_id id, LLVMValueRef ld
                           : s->v[i - id.vecs];
 }
 
+// Vector `j` of the element of B at p.
+static LLVMValueRef load_b(const vq_emit *e, const sums *s, LLVMValueRef p, unsigned j) {
+  unsigned at = j * s->lanes;
+  p = row_at(e, p, s->panel, at / VQ_PANEL);
+  return vq_load(e, s->type, vq_atk(e, e->f32, p, at % VQ_PANEL), 4);
+}
+
 static void sum_step(const vq_emit *e, const sums *s, LLVMValueRef *v) {
   unsigned rows = s->id.rows, vecs = s->id.vecs, n = s->n;
-  bool codes = s->id.kind == VQ_TILE_U8;
+  bool codes = s->id.kind != VQ_TILE_F32;
   LLVMTypeRef elem = vq_elem_type(s->type);
   LLVMValueRef b[VQ_PANEL];
-  for (unsigned j = 0; j < vecs; j++) {
-    unsigned at = j * s->lanes;
-    LLVMValueRef p = row_at(e, v[n + 1], s->panel, at / VQ_PANEL);
-    b[j] = vq_load(e, s->type, vq_atk(e, e->f32, p, at % VQ_PANEL), 4);
-  }
+  for (unsigned j = 0; j < vecs; j++) b[j] = load_b(e, s, v[n + 1], j);
   for (unsigned r = 0; r < rows; r++) {
     LLVMValueRef a = vq_load(e, elem, row_at(e, v[n], s->lda, r), codes ? 1 : 4);
     a = vq_splat(e, a, s->lanes);
     if (codes) {
-      vq_tile_add_codes(e, a, b, vecs, &v[r * vecs]);
+      vq_tile_add_codes(e, s->id.kind, a, b, vecs, &v[r * vecs]);
       continue;
     }
     for (unsigned j = 0; j < vecs; j++)
@@ -315,6 +326,53 @@ static void store_sums(const vq_emit *e, const sums *s, LLVMValueRef c,
   }
 }
 
+// ---- tiles of small codes --------------------------------------------------------
+
+// `n` steps from A and B at v[0] and v[1], which then stand behind them, added to
+// what is at c.
+static void small_steps(const vq_emit *e, const sums *s, unsigned n, LLVMValueRef c,
+                        LLVMValueRef ldc, LLVMValueRef *v) {
+  unsigned rows = s->id.rows, vecs = s->id.vecs;
+  LLVMTypeRef words = LLVMVectorType(LLVMInt16TypeInContext(e->lc), 2 * s->lanes);
+  LLVMValueRef b[VQ_PANEL], sum[VQ_MAX_CARRY];
+  for (unsigned i = 0; i < s->n; i++) sum[i] = LLVMConstNull(words);
+  for (unsigned k = 0; k < n; k++) {
+    LLVMValueRef from = vq_atk(e, e->f32, v[1], k * VQ_PANEL), a = vq_atk(e, e->f32, v[0], k);
+    for (unsigned j = 0; j < vecs; j++) b[j] = load_b(e, s, from, j);
+    for (unsigned r = 0; r < rows; r++) {
+      LLVMValueRef x = vq_load(e, e->i32, row_at(e, a, s->lda, r), 1);
+      x = vq_splat(e, x, s->lanes);
+      for (unsigned j = 0; j < vecs; j++)
+        sum[r * vecs + j] = vq_tile_add_small(e, x, b[j], sum[r * vecs + j]);
+    }
+  }
+  for (unsigned i = 0; i < s->n; i++) {
+    LLVMValueRef p = vq_atk(e, s->type, c, i % vecs);
+    vq_store(e, vq_tile_fold_small(e, sum[i], vq_load(e, s->type, p, 4)), p, 4);
+    if (i % vecs == vecs - 1) c = vq_at(e, e->i8, c, ldc);
+  }
+  v[0] = vq_atk(e, e->f32, v[0], n), v[1] = vq_atk(e, e->f32, v[1], n * VQ_PANEL);
+}
+
+// Sums in lanes of i16 need half of the instructions; from time to time they are added
+// to those of i32, which wait in the result.
+static void small_body(const vq_emit *e, sums *s) {
+  LLVMValueRef c = LLVMGetParam(e->fn, C), ldc = LLVMGetParam(e->fn, LDC);
+  LLVMValueRef k = LLVMGetParam(e->fn, K);
+  store_sums(e, s, c, ldc);
+  LLVMValueRef from[] = {s->v[s->n], s->v[s->n + 1]};
+  LLVMValueRef rest = vq_modk(e, k, VQ_TILE_SMALL_STEPS);
+  LLVMValueRef whole = LLVMBuildNSWSub(e->b, k, rest, "");
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), whole, VQ_TILE_SMALL_STEPS, 2, from);
+  small_steps(e, s, VQ_TILE_SMALL_STEPS, c, ldc, l.v);
+  vq_loop_end(e, &l);
+  from[0] = l.v[0], from[1] = l.v[1];
+  vq_loop_begin(e, &l, whole, k, 1, 2, from);
+  small_steps(e, s, 1, c, ldc, l.v);
+  vq_loop_end(e, &l);
+}
+
 void vq_tile_body(vq_emit *e, vq_tile_id id) {
   mark_params(e);
   if (id.kind == VQ_TILE_AMX) {
@@ -325,6 +383,10 @@ void vq_tile_body(vq_emit *e, vq_tile_id id) {
   begin_sums(e, &s, id, LLVMGetParam(e->fn, LDA), LLVMGetParam(e->fn, PANEL),
              LLVMGetParam(e->fn, INIT));
   s.v[s.n] = LLVMGetParam(e->fn, A), s.v[s.n + 1] = LLVMGetParam(e->fn, B);
+  if (id.kind == VQ_TILE_SMALL) {
+    small_body(e, &s);
+    return;
+  }
   sum_loop(e, &s, vq_k64(e, 0), LLVMGetParam(e->fn, K), NULL, false);
   store_sums(e, &s, LLVMGetParam(e->fn, C), LLVMGetParam(e->fn, LDC));
 }

@@ -7,7 +7,8 @@
 //
 // A product of codes is u8 times i8 with sums of i32. Its elements, of four
 // bytes too, are four codes in succession: k counts those, and what fills
-// the last one of a row is 0 in A or in B.
+// the last one of a row is 0 in A or in B. Without VNNI products of many rows are
+// computed on codes widened to i16 (widen.h): an element is then two codes of them.
 //
 // A tile is a function of its own, one for each shape and ISA variant. Lengths
 // and strides are its arguments, so the products of all kernels share it. With AMX
@@ -32,7 +33,15 @@ vq_tile_shape vq_tile_choose(const vq_target *t, const vq_product *p);
 // ---- the functions -------------------------------------------------------------
 
 // Which function. Of AMX there is one for one panel and one for two (vecs).
-typedef enum vq_tile_kind { VQ_TILE_F32, VQ_TILE_U8, VQ_TILE_AMX } vq_tile_kind;
+typedef enum vq_tile_kind {
+  VQ_TILE_F32,
+  VQ_TILE_U8,     // u8 times i8
+  VQ_TILE_SMALL,  // the same where B has at most 4 bits, with AVX2
+  VQ_TILE_I16,    // of codes that were widened
+  VQ_TILE_AMX
+} vq_tile_kind;
+#define VQ_WIDE_DEPTH 8192  // elements of u8 in the longest sum of widened codes
+vq_tile_kind vq_tile_kind_of(const vq_target *t, const vq_product *p);
 typedef struct vq_tile_id {
   unsigned rows, vecs;
   vq_tile_kind kind;
@@ -60,9 +69,15 @@ void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
 LLVMTypeRef vq_tile_type(const vq_emit *e, vq_tile_id id);
 // Builds e->fn, which is of that type.
 void vq_tile_body(vq_emit *e, vq_tile_id id);
-// sum[0 .. vecs) += four codes of one row, in every lane of a, times b.
-void vq_tile_add_codes(const vq_emit *e, LLVMValueRef a, LLVMValueRef const *b,
-                       unsigned vecs, LLVMValueRef *sum);
+// sum[0 .. vecs) += one element of a row, in every lane of a, times b; of u8 or i16.
+void vq_tile_add_codes(const vq_emit *e, vq_tile_kind kind, LLVMValueRef a,
+                       LLVMValueRef const *b, unsigned vecs, LLVMValueRef *sum);
+// Of VQ_TILE_SMALL: the same in lanes of i16, which hold VQ_TILE_SMALL_STEPS of them;
+// and sum + such lanes.
+#define VQ_TILE_SMALL_STEPS 8
+LLVMValueRef vq_tile_add_small(const vq_emit *e, LLVMValueRef a, LLVMValueRef b,
+                               LLVMValueRef words);
+LLVMValueRef vq_tile_fold_small(const vq_emit *e, LLVMValueRef words, LLVMValueRef sum);
 
 // c[r * ldc + j] = init[j] + the product at row r and column col + j, for
 // `rows` rows and `vecs` vectors of columns; `vecs` * lanes divides `col`. A block of
