@@ -78,9 +78,10 @@ static struct {
 static void on_bug(void *user) {
   (void)user;
   vq_strbuf words = {0};
-  // Linking adds nothing to a fault.
+  // Linking adds nothing to a fault, and could not go to /dev/null.
   const char *emit = opt_text(&armed.d->opt, OPT_emit);
-  add_option(&words, row_of(OPT_emit), strcmp(emit, "so") ? emit : "obj");
+  bool linked = strcmp(emit, "so") == 0 || strcmp(emit, "obj") == 0;
+  add_option(&words, row_of(OPT_emit), linked ? "archive" : emit);
   vq_strbuf_printf(&words, " %.*s", VQ_FMT(reproducer_options(armed.d)));
   if (vq_reproducer_save(armed.m, armed.path, VQ_LIT(""), vq_strbuf_view(&words),
                          &armed.d->diag))
