@@ -435,6 +435,20 @@ static bool same_file(const char *a, const char *b) {
          x.st_ino == y.st_ino;
 }
 
+// What is written beside the model, which must be possible before it is compiled.
+static vq_status check_more(compilation *c, const char *path, const char *what) {
+  driver *d = c->d;
+  if (strcmp(path, c->output) == 0)
+    return vq_error(&d->diag, VQ_E_io, at_path(d, path),
+                    "the %s and the model have the same name", what);
+  if (same_file(c->input, path))
+    return vq_error(&d->diag, VQ_E_io, at_path(d, path), "the output is the input");
+  const char *folder = dirname((char *)vq_arena_str(&d->arena, vq_str_of(path)).p);
+  if (access(folder, F_OK) == 0) return VQ_OK;
+  return vq_error(&d->diag, VQ_E_io, at_path(d, path), "there is no folder '%s' for the %s",
+                  folder, what);
+}
+
 static vq_status check_outputs(compilation *c) {
   static const struct {
     opt_id id;
@@ -442,16 +456,15 @@ static vq_status check_outputs(compilation *c) {
   } more[] = {{OPT_emit_header, "header"}, {OPT_emit_recipe, "recipe"},
               {OPT_suggest, "suggestion"}};
   driver *d = c->d;
-  const char *clash = same_file(c->input, c->output) ? c->output : NULL;
-  for (size_t i = 0; i < VQ_COUNT(more); i++) {
-    const char *path = opt_text(&d->opt, more[i].id);
-    if (path && strcmp(path, c->output) == 0)
-      return vq_error(&d->diag, VQ_E_io, at_path(d, path),
-                      "the %s and the model have the same name", more[i].what);
-    if (path && same_file(c->input, path)) clash = path;
-  }
-  if (!clash) return VQ_OK;
-  return vq_error(&d->diag, VQ_E_io, at_path(d, clash), "the output is the input");
+  const options *o = &d->opt;
+  if (same_file(c->input, c->output))
+    return vq_error(&d->diag, VQ_E_io, at_path(d, c->output), "the output is the input");
+  for (size_t i = 0; i < VQ_COUNT(more); i++)
+    if (opt_given(o, more[i].id) && check_more(c, opt_text(o, more[i].id), more[i].what))
+      return VQ_ERR;
+  for (unsigned i = 0; i < o->n_list[OPT_report]; i++)
+    if (check_more(c, o->list[OPT_report][i], "report")) return VQ_ERR;
+  return VQ_OK;
 }
 
 static vq_status compile(compilation *c) {
