@@ -64,7 +64,7 @@ END
 echo "== four-bit weights, noise"
 compile small.so --bits=w4a8
 compile small.vq --bits=w4a8 --stop-after=lower-int --emit=ir
-grep -q 'codes : tensor<[0-9x]*, i4>' small.vq
+grep -q '^quant .* = uniform<i4' small.vq
 "$vitqc" eval small.so --images=pictures --against=small.vq \
   --reference=interpreter --json=exact.json
 [ "$(number exact.json max_abs_diff)" = 0 ]

@@ -59,13 +59,15 @@ for r in (made, given):
     assert sum(k["bytes"] for k in kernels) > r["weight_bytes"]
 # What the page says of it, and its pictures: four columns and three rows of 28 pixels.
 page = open("made.html").read()
-for name, at in (("compiled", made["compiled"]), ("compiled, held back", made["compiled"]["held_back"])):
+for name, at in (("compiled", made["compiled"]),
+                 ("compiled, held back", made["compiled"]["held_back"])):
     row = re.search(f"<td>{name}</td>(.*?)</tr>", page, re.S).group(1)
     row = re.findall("<td>(.*?)</td>", row)
     want = [str(at["n"]), f"{100 * at['agreement']:.1f} %", f"{at['cosine_mean']:.6f}",
             f"{at['cosine_min']:.6f}"]
     assert row[:4] == want, (row, want)
-png = base64.b64decode(re.search('src="data:image/png;base64,([^"]*)"', page).group(1), validate=True)
+png = re.search('src="data:image/png;base64,([^"]*)"', page).group(1)
+png = base64.b64decode(png, validate=True)
 assert png[:4] == b"\x89PNG" and struct.unpack(">II", png[16:24]) == (4 * 30 - 2, 3 * 30 - 2)
 assert "<img" not in open("given.html").read()
 print("equal:", made["compiled"], given["compiled"])
