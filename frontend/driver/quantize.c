@@ -15,12 +15,11 @@ typedef struct margins {
 static margins margins_for(int bits, bool noise, bool made) {
   static const double norms[] = {1, 1.1, 1.15, 1.25, 1.3, 1.4};
   static const double from_noise[] = {1, 1.2, 1.3, 1.5, 1.75, 2};
-  static const double from_made[] = {1, 1, 1.05, 1.1, 1.15, 1.2};
-  static const double norms_from_made[] = {1, 1.15, 1.2, 1.35, 1.5, 1.7};
-  int i = bits - 3;
+  static const double from_made[] = {1, 1, 1.05, 1.05, 1.1, 1.1};
+    int i = bits - 3;
   if (bits < 3 || bits > 8) return (margins){1, 1};
   if (noise) return (margins){from_noise[i], from_noise[i]};
-  return made ? (margins){from_made[i], norms_from_made[i]} : (margins){1, norms[i]};
+  return made ? (margins){from_made[i], norms[i]} : (margins){1, norms[i]};
 }
 
 // Gives `pass` these options, where the pipeline has it.

@@ -147,11 +147,16 @@ static vq_status build(vq_func *f, vq_value *logits, const vq_objective *o,
   return vq_grad_build(f, &r, pc) ? VQ_OK : VQ_ERR;
 }
 
+const vq_type *vq_objective_image(const vq_module *m, vq_diag *diag) {
+  const vq_func *f = vq_module_func(m, VQ_LIT("main"));
+  const vq_type *t = f && f->n_arg == 1 ? f->arg[0].type : NULL;
+  if (t && vq_type_is(t, VQ_f32, 4) && t->dim[2] >= 2 && t->dim[3] >= 2) return t;
+  return unsuitable("its input is not one picture of f32", diag) ? NULL : t;
+}
+
 vq_status vq_objective_build(vq_module *m, const vq_objective *o, vq_pass_ctx *pc) {
   const vq_func *f = vq_module_func(m, VQ_LIT("main"));
-  if (!f || f->n_arg != 1 || !vq_type_is(f->arg[0].type, VQ_f32, 4) ||
-      f->arg[0].type->dim[2] < 2 || f->arg[0].type->dim[3] < 2)
-    return unsuitable("its input is not one picture of f32", pc->diag);
+  if (!vq_objective_image(m, pc->diag)) return VQ_ERR;
   if (f->n_result < 1 || !vq_type_is(f->result[0], VQ_f32, 2) ||
       f->result[0]->dim[0] != f->arg[0].type->dim[0])
     return unsuitable("its first output is not one row of logits a picture", pc->diag);

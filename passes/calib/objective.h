@@ -31,6 +31,10 @@ enum {
   VQ_OBJ_ARGS
 };
 
+// The type of the pictures that @main takes, f32 [batch, channels, height, width]; NULL
+// with a diagnostic when that is not its only input.
+const vq_type *vq_objective_image(const vq_module *m, vq_diag *diag);
+
 // Turns @main, (image [b, c, h, w]) -> (logits [b, classes], ...), of `m` into
 //
 //   @main(image, wanted [b, classes], roughness [b], weight [b, terms],

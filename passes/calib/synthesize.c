@@ -1,17 +1,15 @@
 // Pictures out of a model: gradient descent on pixels (PSAQ-ViT, ECCV 2022).
 //
-// A picture starts as normal noise. Each step shows the model the picture rolled by
+// A picture starts as normal noise or as a random scene (scene.h). Each step shows the model the picture rolled by
 // a random distance along both axes and perhaps mirrored, and moves the pixels
 // against the gradient by Adam; then they are brought back into their range. The
 // rate rises over the first fifth of a phase and falls by a cosine; the second
 // phase rolls twice as far.
 //
 // Pictures take turns in styles: ranges and directions of activations that pictures
-// of one style do not show are in those of another. Descent leaves no flat surfaces and
-// no large ones of extreme colours, which photographs have and the first blocks see. So
-// one style is no descent at all: dead leaves (Lee, Mumford, Huang, IJCV 2001), random
-// discs in front of each other, share the statistics of edges and surfaces with
-// photographs.
+// of one style do not show are in those of another. Descent from noise leaves no surfaces
+// and no large ones of extreme colours, which photographs have and the first blocks see;
+// descent from a scene keeps them. Some styles are scenes as they are.
 //
 // All that is random about a picture comes from a stream of its own, whose seed is
 // made of the run's and the picture's number, and its loss reads no other picture.
@@ -21,6 +19,7 @@
 
 #include <pthread.h>
 
+#include "calib/scene.h"
 #include "vq/elementary.h"
 #include "vq/exec.h"
 #include "vq/rng.h"
@@ -172,66 +171,39 @@ static vq_status step(worker *l, int64_t at, double fill[2], double *loss) {
   *loss = 0;
   for (int64_t b = 0; b < r->batch; b++) {
     find_pixels(l, &l->picture[b]);
-    move(l, &l->picture[b], (const float *)l->out[1].data + b * r->count, rate,
-         1 - fill[1]);
+    move(l, &l->picture[b], (const float *)l->out[1].data + b * r->count,
+         rate * l->picture[b].style->rate, 1 - fill[1]);
     *loss += (double)((const float *)l->out[0].data)[b] / (double)r->batch;
   }
   return VQ_OK;
 }
 
-// ---- dead leaves -------------------------------------------------------------------
-
-// Colours one pixel of the picture that no disc in front covers.
-static bool paint(const run *r, picture *p, int64_t at, const float *color) {
-  if (p->m[at] != 0) return false;
-  p->m[at] = 1;
-  for (int64_t c = 0; c < r->channels; c++) p->x[c * r->height * r->width + at] = color[c];
-  return true;
-}
-
-static int64_t paint_disc(const run *r, picture *p, double size, const float *color) {
-  double u = uniform(&p->rng), small = size / 32, large = size / 2;
-  int64_t painted = 0;
-  double square = 1 / (u / (small * small) + (1 - u) / (large * large));  // p(r) ~ r^-3
-  double y = uniform(&p->rng) * (double)r->height, x = uniform(&p->rng) * (double)r->width;
-  for (int64_t i = 0; i < r->height; i++)
-    for (int64_t j = 0; j < r->width; j++) {
-      double dy = (double)i - y, dx = (double)j - x;
-      if (dy * dy + dx * dx <= square) painted += paint(r, p, i * r->width + j, color);
-    }
-  return painted;
-}
-
-// Discs from the front to the back; what is left after so many is grey. Colours are
-// those of a brightness and some more or less in each channel.
-static void draw_leaves(const run *r, picture *p) {
-  enum { MOST = 1024 };
-  const vq_synthesis *s = r->s;
-  int64_t left = r->height * r->width;
-  double size = (double)(r->height < r->width ? r->height : r->width);
-  float color[VQ_COUNT(s->lo)];
-  for (int k = 0; k <= MOST && left > 0; k++) {
-    double bright = uniform(&p->rng);
-    for (int64_t c = 0; c < r->channels; c++) {
-      double f = k == MOST ? 0.5 : bright + 0.6 * (uniform(&p->rng) - 0.5);
-      f = f > 0 ? f < 1 ? f : 1 : 0;
-      color[c] = s->lo[c] + (float)f * (s->hi[c] - s->lo[c]);
-    }
-    if (k < MOST) left -= paint_disc(r, p, size, color);
-  }
-  for (int64_t i = 0; i < r->height * r->width; i++) paint(r, p, i, color);
-}
-
 // ---- a batch -----------------------------------------------------------------------
+
+static const vq_style *style_of(const vq_synthesis *s, int64_t number) {
+  return &s->style[number % s->n_style];
+}
+
+// The picture's own stream of random numbers, in which the scene comes first.
+static vq_rng stream(const vq_synthesis *s, int64_t number) {
+  vq_rng r = {s->seed * UINT64_C(0x9e3779b97f4a7c15)};
+  r.state = vq_rng_next(&r) ^ (uint64_t)number;
+  return r;
+}
+
+static void paint(const run *r, vq_rng *rng, float *x) {
+  vq_canvas canvas = {r->channels, r->height, r->width, r->s->lo, r->s->hi};
+  vq_scene_paint(&canvas, rng, x);
+}
 
 static void start(const worker *l, int64_t b, int64_t number) {
   const run *r = l->r;
   picture *p = &l->picture[b];
   int64_t classes = l->in[VQ_OBJ_WANTED].type->dim[1];
   float *wanted = numbers_of(l, VQ_OBJ_WANTED, b);
-  p->rng.state = r->s->seed * UINT64_C(0x9e3779b97f4a7c15);
-  p->rng.state = vq_rng_next(&p->rng) ^ (uint64_t)number;
-  p->style = &r->s->style[number % r->s->n_style];
+  p->rng = stream(r->s, number);
+  p->style = style_of(r->s, number);
+  if (p->style->scene) paint(r, &p->rng, p->x);
   memset(wanted, 0, (size_t)classes * sizeof *wanted);
   wanted[below(&p->rng, classes)] = 1;
   double scale = sqrt((double)r->count / (3 * 224 * 224) / BATCH);
@@ -244,17 +216,10 @@ static void start(const worker *l, int64_t b, int64_t number) {
     numbers_of(l, VQ_OBJ_GAIN, b)[c] = 1;
     numbers_of(l, VQ_OBJ_SHIFT, b)[c] = 0;
   }
-  for (int64_t i = 0; i < r->count; i++) p->x[i] = (float)vq_rng_normal(&p->rng);
+  for (int64_t i = 0; i < r->count && !p->style->scene; i++)
+    p->x[i] = (float)vq_rng_normal(&p->rng);
   memset(p->m, 0, (size_t)r->count * sizeof *p->m);
   memset(p->v, 0, (size_t)r->count * sizeof *p->v);
-  if (p->style->leaves) draw_leaves(r, p);
-}
-
-// Whether a step would move a picture.
-static bool moves(const worker *l) {
-  for (int64_t b = 0; b < l->r->batch; b++)
-    if (!l->picture[b].style->leaves) return true;
-  return false;
 }
 
 // Counts a step, and says whether to go on.
@@ -283,16 +248,12 @@ static vq_status finish(run *r, const picture *p, const vq_wanted *to) {
 static vq_status make_batch(worker *l, const vq_wanted *wanted, int64_t n) {
   run *r = l->r;
   double fill[2] = {1, 1}, loss = 0;
-  int64_t i = 0;
   if (n > r->batch) n = r->batch;
   for (int64_t b = 0; b < r->batch; b++) start(l, b, wanted[b < n ? b : n - 1].number);
-  for (; i < r->s->steps && moves(l); i++)
+  for (int64_t i = 0; i < r->s->steps; i++)
     if (report(r, loss) || step(l, i, fill, &loss)) return VQ_ERR;
   for (int64_t b = 0; b < n; b++)
     if (finish(r, &l->picture[b], &wanted[b])) return VQ_ERR;
-  pthread_mutex_lock(&r->lock);
-  r->done += r->s->steps - i;
-  pthread_mutex_unlock(&r->lock);
   return VQ_OK;
 }
 
@@ -410,24 +371,55 @@ static vq_status make_all(run *r, const vq_func *grad) {
   return r->status;
 }
 
-vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, const vq_wanted *wanted,
-                        int64_t n, int64_t *n_made, vq_pass_ctx *pc) {
-  run r = {.s = s, .pc = pc, .wanted = wanted, .n = n};
+// ---- all pictures ------------------------------------------------------------------
+
+// Paints those that are not descended; the others are listed in `moving`.
+static vq_status paint_stills(const run *r, const vq_wanted *wanted, int64_t n,
+                              vq_wanted *moving, int64_t *n_moving) {
+  const vq_synthesis *s = r->s;
+  *n_moving = 0;
+  for (int64_t i = 0; i < n; i++) {
+    if (!style_of(s, wanted[i].number)->still) {
+      moving[(*n_moving)++] = wanted[i];
+      continue;
+    }
+    vq_rng rng = stream(s, wanted[i].number);
+    if (s->progress && s->progress(s->user, i, n, 0)) return VQ_ERR;
+    paint(r, &rng, wanted[i].x);
+    if (s->finished && s->finished(s->user, wanted[i].number, wanted[i].x)) return VQ_ERR;
+  }
+  return VQ_OK;
+}
+
+static vq_status descend(run *r, vq_module *m) {
+  const vq_synthesis *s = r->s;
   vq_objective o = {.kde = s->kde};
   for (unsigned i = 0; i < s->n_style; i++) {
     o.entropy |= s->style[i].weight[VQ_LOSS_ENTROPY] != 0;
     o.heads |= s->style[i].weight[VQ_LOSS_HEADS] != 0;
   }
-  if (vq_objective_build(m, &o, pc)) return VQ_ERR;
-  const vq_func *grad = vq_module_func(m, VQ_LIT("main.grad"));
-  const int64_t *x = grad->arg[0].type->dim;
+  if (vq_objective_build(m, &o, r->pc)) return VQ_ERR;
+  return make_all(r, vq_module_func(m, VQ_LIT("main.grad")));
+}
+
+vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, const vq_wanted *wanted,
+                        int64_t n, int64_t *n_made, vq_pass_ctx *pc) {
+  run r = {.s = s, .pc = pc};
+  const vq_type *image = vq_objective_image(m, pc->diag);
+  if (!image) return VQ_ERR;
+  const int64_t *x = image->dim;
   r.batch = x[0], r.channels = x[1], r.height = x[2], r.width = x[3];
   r.count = x[1] * x[2] * x[3];
   if (r.channels > (int64_t)VQ_COUNT(s->lo))
     return vq_error(pc->diag, VQ_E_unsupported, (vq_loc){0},
                     "pictures of %lld channels cannot be made, expected at most %d",
                     (long long)r.channels, (int)VQ_COUNT(s->lo));
-  vq_status status = make_all(&r, grad);
-  *n_made = r.next;
-  return status;
+  vq_wanted *moving = VQ_NEW_N(pc->temp, vq_wanted, (size_t)n);
+  r.wanted = moving;
+  if (paint_stills(&r, wanted, n, moving, &r.n)) return VQ_ERR;
+  if (r.n && descend(&r, m)) return VQ_ERR;
+  *n_made = n;
+  for (int64_t i = 0; i < n && r.next < r.n; i++)
+    if (wanted[i].number == moving[r.next].number) *n_made = i, r.next = r.n;
+  return VQ_OK;
 }

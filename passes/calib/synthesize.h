@@ -9,11 +9,13 @@ typedef struct vq_style {
   double weight[VQ_N_LOSS];  // as PSAQ-ViT's, which are for batches of 32
   bool rough;   // its variation is to be that of pictures, else as small as can be
   bool colors;  // the model sees it in other colours at each step
-  bool leaves;  // discs of random sizes and colours that cover each other, as they are
+  bool scene;   // it starts as a scene (scene.h), else as noise
+  bool still;   // and stays that: no descent
+  double rate;  // its share of the rate of learning
 } vq_style;
 
 typedef struct vq_synthesis {
-  vq_style style[4];  // picture number i is of style i mod n_style
+  vq_style style[8];  // picture number i is of style i mod n_style
   unsigned n_style;
   bool kde;            // how the entropy is estimated (objective.h)
   uint64_t seed;

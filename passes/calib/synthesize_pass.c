@@ -42,18 +42,29 @@ static vq_status keep(void *user, int64_t number, float *x) {
   return store ? store->save(store->user, number, x, k->pc->diag) : VQ_OK;
 }
 
-// The given weights; mixed also has pictures seen in changing colours, smooth ones,
-// whose variation is not that of pictures but held down a little, and dead leaves.
+// Mixed: every second picture is a scene as it is; the others start as one and come to
+// show classes that the model knows, on the surfaces and edges that are there. They move
+// by small steps, and a small part of the variation's weight holds noise down: to aim at
+// the variation of photographs would roughen them. One: all start as noise, as PSAQ-ViT
+// has it.
 static void set_styles(const vq_pass_synthesize_opts *o, vq_synthesis *s) {
-  vq_style *t = s->style;
-  t[0] = (vq_style){.weight = {o->class_weight, o->variation, o->entropy, o->heads},
-                      .rough = true};
-  t[1] = t[2] = t[3] = t[0];
-  t[1].colors = true;
-  t[3].leaves = true;
-  t[2].weight[VQ_LOSS_VARIATION] *= 0.1;
-  t[2].rough = false;
-  s->n_style = vq_str_is(o->styles, "mixed") ? 4 : 1;
+  vq_style still = {.scene = true, .still = true};
+  vq_style noise = {.weight = {o->class_weight, o->variation, o->entropy, o->heads},
+                    .rate = 1, .rough = true};
+  vq_style scene = noise, plain;
+  scene.scene = true, scene.rough = false, scene.rate = 0.3;
+  scene.weight[VQ_LOSS_VARIATION] *= 0.1;
+  scene.weight[VQ_LOSS_ENTROPY] *= 0.3;
+  plain = scene;
+  plain.weight[VQ_LOSS_ENTROPY] = 0;
+  const vq_style mixed[] = {plain, still, scene, still};
+  if (vq_str_is(o->styles, "mixed")) {
+    memcpy(s->style, mixed, sizeof mixed);
+    s->n_style = VQ_COUNT(mixed);
+  } else {
+    s->style[0] = vq_str_is(o->styles, "scenes") ? still : noise;
+    s->n_style = 1;
+  }
 }
 
 static vq_synthesis settings(making *k) {
