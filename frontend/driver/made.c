@@ -8,7 +8,10 @@
 // What --calib calls objectives, as options of synthesize.
 static const struct {
   const char *name, *options;
-} objectives[] = {{"psaq", ""}, {"mimiq", " entropy=0 heads=1"}, {"psaq+mimiq", " heads=1"}};
+} objectives[] = {{"psaq", ""},
+                  {"mimiq", " entropy=0 heads=1"},
+                  {"psaq+mimiq", " heads=1"},
+                  {"scenes", " styles=scenes"}};
 
 static const char *objective_of(const options *o) {
   for (size_t i = 0; i < VQ_COUNT(objectives); i++)
@@ -69,7 +72,7 @@ int made_check(driver *d) {
                        : opt_given(o, OPT_calib_time) ? "--calib-time"
                        : shard                        ? "--calib-shard"
                                                       : NULL;
-    return what ? usage_error(d, "%s needs --calib=psaq, mimiq or psaq+mimiq", what)
+    return what ? usage_error(d, "%s needs --calib=psaq, mimiq, psaq+mimiq or scenes", what)
                 : EXIT_GOOD;
   }
   const char *time = opt_text(o, OPT_calib_time);
@@ -122,7 +125,7 @@ vq_status made_plan_read(driver *d, made_plan *out) {
   const options *o = &d->opt;
   *out = (made_plan){.shards = 1};
   if (opt_given(o, OPT_profile)) return read_profile(d, out);
-  int64_t size = opt_given(o, OPT_calib_size) ? opt_count(o, OPT_calib_size) : 32;
+  int64_t size = opt_given(o, OPT_calib_size) ? opt_count(o, OPT_calib_size) : 64;
   int64_t held = (size + 7) / 8;
   vq_strbuf text = {0};
   vq_strbuf_printf(&text, "held=%lld seed=%lld steps=%lld%s", (long long)held,

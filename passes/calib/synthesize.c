@@ -56,6 +56,7 @@ struct run {
   const vq_synthesis *s;
   vq_pass_ctx *pc;
   int64_t batch, channels, height, width, count;  // count: of numbers a picture
+  int64_t n_all;                                  // pictures, also those not descended
   const vq_wanted *wanted;
   int64_t n;
   worker *worker;
@@ -67,7 +68,7 @@ struct run {
 
 vq_synthesis vq_synthesis_default(void) {
   vq_synthesis s = {.n_style = 1, .seed = 1, .steps = 250, .rate = 0.2};
-  s.style[0] = (vq_style){.weight = {1, 0.05, 1}, .rough = true};
+  s.style[0] = (vq_style){.weight = {1, 0.05, 1}, .rate = 1, .rough = true};
   for (unsigned c = 0; c < 4; c++) s.lo[c] = -2.5f, s.hi[c] = 2.5f;
   return s;
 }
@@ -107,7 +108,6 @@ static void show(const worker *l, const picture *p, float *to) {
 static void move(const worker *l, picture *p, const float *d, double rate, double fill) {
   const run *r = l->r;
   int64_t area = r->height * r->width;
-  if (p->style->leaves) return;
   for (int64_t c = 0; c < r->channels; c++)
     for (int64_t i = 0; i < r->height; i++)
       for (int64_t j = 0; j < r->width; j++) {
@@ -320,7 +320,7 @@ static vq_status fit_memory(const run *r, const vq_program *program, const vq_fu
   uint64_t shared = 0, each = 0, bytes = (uint64_t)r->count * sizeof(float);
   if (!e->memory_limit || !e->ops->memory) return VQ_OK;
   e->ops->memory(program, &shared, &each);
-  shared += (uint64_t)r->n * bytes;
+  shared += (uint64_t)r->n_all * bytes;
   each += 3 * (uint64_t)r->batch * bytes;
   for (unsigned i = 0; i < grad->n_arg; i++) each += (uint64_t)vq_type_bytes(grad->arg[i].type);
   for (unsigned i = 0; i < 2; i++) each += (uint64_t)vq_type_bytes(grad->result[i]);
@@ -404,7 +404,7 @@ static vq_status descend(run *r, vq_module *m) {
 
 vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, const vq_wanted *wanted,
                         int64_t n, int64_t *n_made, vq_pass_ctx *pc) {
-  run r = {.s = s, .pc = pc};
+  run r = {.s = s, .pc = pc, .n_all = n};
   const vq_type *image = vq_objective_image(m, pc->diag);
   if (!image) return VQ_ERR;
   const int64_t *x = image->dim;

@@ -350,7 +350,7 @@ START_TEST(enough_is_enough) {
   e->ops->destroy(e);
   e = run_album(&mixed, "synthesize{count=8 steps=1}");  // four scenes, then two of four
   ck_assert_int_eq(mixed.n_save, 6);
-  ck_assert_int_eq(e->samples->n, 5);
+  ck_assert_int_eq(e->samples->n, 4);
   e->ops->destroy(e);
 }
 END_TEST
