@@ -43,6 +43,10 @@ static void erase_dead(vq_op *op) {
 
 bool vq_rw_replace(vq_rw *rw, vq_op *op, vq_value *v, const char *stat) {
   if (!v) return false;
+  if (v->type != op->out[0].type) {  // codes that lose on the way what they mean
+    if (v->kind == VQ_VALUE_RESULT && !v->uses) erase_dead(v->def);
+    return false;
+  }
   vq_func *f = op->func;
   vq_str name = op->out[0].name;
   vq_replace_all_uses(&op->out[0], v);

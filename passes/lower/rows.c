@@ -451,6 +451,10 @@ static vq_status rewrite(vq_op *op, vq_pass_ctx *pc, vq_map *tables,
                 : plain ? plain_reshape(&b, &c)
                         : gathered(&b, &c, c.root, c.run);
   if (!y) return VQ_ERR;
+  if (y->type != op->out->type) {  // codes that lose on the way what they mean
+    while (op->prev != before) vq_erase_op(op->prev);
+    return VQ_OK;
+  }
   vq_op *first = before ? before->next : op->func->first;
   if (first != op) *next = first;
   vq_stat(pc, plain ? "chains that move nothing" : "chains of rows", 1);
