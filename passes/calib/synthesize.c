@@ -1,9 +1,9 @@
 // Pictures out of a model: gradient descent on pixels (PSAQ-ViT, ECCV 2022).
 //
-// A picture starts as normal noise or as a random scene (scene.h). Each step shows the model the picture rolled by
-// a random distance along both axes and perhaps mirrored, and moves the pixels
-// against the gradient by Adam; then they are brought back into their range. The
-// rate rises over the first fifth of a phase and falls by a cosine; the second
+// A picture starts as normal noise or as a random scene (scene.h). Each step shows the
+// model the picture rolled by a random distance along both axes and perhaps mirrored, and
+// moves the pixels against the gradient by Adam; then they are brought back into their
+// range. The rate rises over the first fifth of a phase and falls by a cosine; the second
 // phase rolls twice as far.
 //
 // Pictures take turns in styles: ranges and directions of activations that pictures

@@ -222,7 +222,8 @@ START_TEST(pass_keeps_pictures) {
   vq_meta_set(m, "preprocess.std", VQ_LIT("100,200,400"));
   OK(vq_print(&before, m, 0, NULL));
   vq_pipeline *p;
-  OK(vq_pipeline_parse(ctx, VQ_LIT("synthesize{count=3 steps=2 rate=9 seed=5 styles=one}"), &diag, &p));
+  OK(vq_pipeline_parse(ctx, VQ_LIT("synthesize{count=3 steps=2 rate=9 seed=5 styles=one}"),
+                       &diag, &p));
   OK(vq_pipeline_run(p, m, &diag, NULL, e, NULL));
   OK(vq_print(&after, m, 0, NULL));
   ck_assert_str_eq(vq_strbuf_z(&before), vq_strbuf_z(&after));
