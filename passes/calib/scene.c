@@ -174,13 +174,34 @@ static double cover(const shape *t, double y, double x) {
   return m < 0 ? 0 : m < 1 ? m : 1;
 }
 
+// The pixels of 0 .. n - 1 that are at most `reach` away.
+typedef struct span {
+  int64_t from, to;
+} span;
+
+static span around(double at, double reach, int64_t n) {
+  double lo = floor(at - reach), hi = ceil(at + reach) + 1, most = (double)n;
+  return (span){(int64_t)(lo < 0 ? 0 : lo < most ? lo : most),
+                (int64_t)(hi < 0 ? 0 : hi < most ? hi : most)};
+}
+
+// No pixel that the shape covers is farther from its middle.
+static double reach(const shape *t) {
+  double least = t->wide < t->tall ? t->wide : t->tall;
+  return (t->wide + t->tall) * (1 + t->soft / least);
+}
+
+// Adds the shape to what is open; `all` is what it covers everywhere, 0: by its outline.
 static void paint(scene *s, const shape *t, double all) {
   static const double closed = 1.0 / 256;
   const vq_canvas *to = s->to;
   int64_t area = to->height * to->width;
   double color[MOST_CHANNELS];
-  for (int64_t i = 0; i < to->height; i++)
-    for (int64_t j = 0; j < to->width; j++) {
+  span rows = {0, to->height}, columns = {0, to->width};
+  if (all <= 0) rows = around(t->y, reach(t), to->height);
+  if (all <= 0) columns = around(t->x, reach(t), to->width);
+  for (int64_t i = rows.from; i < rows.to; i++)
+    for (int64_t j = columns.from; j < columns.to; j++) {
       int64_t at = i * to->width + j;
       if (s->open[at] < closed) continue;
       double m = all > 0 ? all : cover(t, (double)i, (double)j);

@@ -34,6 +34,9 @@ compile merged.so --profile=all
 cmp one.so merged.so
 compile heads.so $few --calib=psaq+mimiq --calib-out=heads
 ! cmp -s all/00000.png heads/00000.png
+compile scenes.so $few --calib=scenes --calib-out=scenes  # as every second one is anyway
+cmp all/00001.png scenes/00001.png
+! cmp -s all/00000.png scenes/00000.png
 
 echo "== accuracy"
 compile float.so -O1
