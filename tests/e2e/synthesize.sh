@@ -40,7 +40,7 @@ cmp all/00001.png scenes/00001.png
 
 echo "== accuracy"
 compile float.so -O1
-compile w8a8.so --calib-size=24 --calib-out=made
+compile w8a8.so --calib-out=made
 compile w4a8.so --profile=made --bits=w4a8
 for name in float w8a8 w4a8; do
   "$vitqc" eval $name.so --images="$model/test1000.npy" --json=$name.json \
