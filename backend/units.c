@@ -20,6 +20,7 @@ typedef struct unit {
   vq_status status;
   vq_code code;     // of the first error
   vq_strbuf error;  // its text
+  vq_fault fault;   // of the compiler, which ended it; `error` says which
 } unit;
 
 typedef struct job {
@@ -90,12 +91,31 @@ static void compile(job *j, unsigned i) {
   vq_llvm_close(&l);
 }
 
+typedef struct task {
+  job *j;
+  unsigned i;
+} task;
+
+static void do_task(void *user) {
+  const task *t = user;
+  compile(t->j, t->i);
+}
+
+static void keep_fault(void *user, vq_fault kind, const char *text) {
+  const task *t = user;
+  unit *u = &t->j->unit[t->i];
+  u->fault = kind;
+  u->error.n = 0;
+  vq_strbuf_puts(&u->error, text);
+}
+
 static void *work(void *user) {
   job *j = user;
   for (;;) {
     unsigned i = atomic_fetch_add(&j->next, 1);
     if (i >= j->n_unit || atomic_load(&j->failed)) return NULL;
-    compile(j, i);
+    task t = {j, i};
+    if (!vq_guarded(do_task, &t, keep_fault)) atomic_store(&j->failed, true);
   }
 }
 
@@ -117,6 +137,13 @@ static void work_on_threads(job *j, unsigned n) {
   while (started) pthread_join(thread[--started], NULL);
 }
 
+// A fault goes on here, on the thread that knows what to do about it.
+static void raise_faults(const job *j) {
+  for (unsigned i = 0; i < j->n_unit; i++)
+    if (j->unit[i].fault)
+      vq_fault_raise(j->unit[i].fault, vq_strbuf_z(&j->unit[i].error));
+}
+
 static vq_status report(const job *j, vq_diag *diag) {
   for (unsigned i = 0; i < j->n_unit; i++) {
     unit *u = &j->unit[i];
@@ -135,6 +162,7 @@ vq_status vq_units_compile(vq_objects *out, const vq_layout *layout,
   j.what = vq_units_of(layout, target, n_target, &j.n_unit, arena);
   j.unit = VQ_NEW_N(arena, unit, j.n_unit);
   work_on_threads(&j, n_thread);
+  raise_faults(&j);
   vq_status st = report(&j, diag);
   *out = (vq_objects){VQ_NEW_N(arena, LLVMMemoryBufferRef, j.n_unit), j.n_unit};
   for (unsigned i = 0; i < j.n_unit; i++) {

@@ -360,6 +360,54 @@ START_TEST(elementary_functions) {
 }
 END_TEST
 
+typedef struct fallen {
+  vq_fault kind;
+  int n, hooks;
+  char text[128];
+} fallen;
+
+static void tell(void *user, vq_fault kind, const char *text) {
+  fallen *f = user;
+  f->kind = kind;
+  f->n++;
+  snprintf(f->text, sizeof f->text, "%s", text);
+  if (f->n == 1 && kind == VQ_FAULT_MEMORY) vq_oom(2);  // leaves at once
+}
+
+static void count_hook(void *user) { ((fallen *)user)->hooks++; }
+
+static void find_bug(void *user) {
+  vq_bug_hook(count_hook, user);
+  VQ_BUG("%d is odd", 2);
+}
+
+static void eat(void *user) {
+  (void)user;
+  vq_oom(123);
+}
+
+static void nest(void *user) {
+  fallen *outer = user, inner = {0};
+  ck_assert(!vq_guarded(find_bug, &inner, tell));
+  ck_assert_int_eq(inner.n, 1);
+  outer->hooks = inner.hooks;
+}
+
+START_TEST(guard_catches_faults) {
+  fallen f = {0};
+  ck_assert(!vq_guarded(find_bug, &f, tell));
+  ck_assert(f.kind == VQ_FAULT_BUG && f.n == 1 && f.hooks == 1);
+  ck_assert(strstr(f.text, "internal error at ") && strstr(f.text, ": 2 is odd"));
+  f = (fallen){0};
+  ck_assert(!vq_guarded(eat, &f, tell));
+  ck_assert(f.kind == VQ_FAULT_MEMORY && f.n == 1);
+  ck_assert_str_eq(f.text, "out of memory (123 bytes)");
+  f = (fallen){0};
+  ck_assert(vq_guarded(nest, &f, tell));
+  ck_assert(f.n == 0 && f.hooks == 1);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("support");
   TCase *t = tcase_create("support");
@@ -380,6 +428,7 @@ int main(void) {
   tcase_add_test(t, locations_are_interned);
   tcase_add_test(t, bug_runs_its_hook);
   tcase_add_test(t, elementary_functions);
+  tcase_add_test(t, guard_catches_faults);
   suite_add_tcase(s, t);
   SRunner *r = srunner_create(s);
   srunner_run_all(r, CK_ENV);

@@ -1,7 +1,7 @@
 // Basic vocabulary of the whole compiler: strings, status, locations, attributes.
 //
-// Nothing here allocates. The compiler dies on out-of-memory through
-// vq_oom(); only the runtime returns a status for that.
+// Nothing here allocates. The compiler ends on out-of-memory through vq_oom(): the
+// process, or what runs inside vq_guarded. Only the runtime returns a status for that.
 #ifndef VQ_BASE_H
 #define VQ_BASE_H
 
@@ -48,17 +48,29 @@ static inline bool vq_str_starts(vq_str s, vq_str prefix) {
   return s.n >= prefix.n && memcmp(s.p, prefix.p, prefix.n) == 0;
 }
 
-// Reports that `bytes` could not be allocated and exits with code 70.
+// Ways of the compiler to end that are not its input's fault.
+typedef enum vq_fault { VQ_FAULT_MEMORY = 1, VQ_FAULT_BUG } vq_fault;
+
+// `bytes` could not be allocated.
 _Noreturn void vq_oom(size_t bytes);
 
-// Reports a fault of the compiler itself (never of its input) and aborts after
-// running the reproducer hook, if one is installed. Use through VQ_BUG.
+// A fault of the compiler itself. Use through VQ_BUG.
 _Noreturn void vq_bug(const char *file, int line, const char *fmt, ...)
     VQ_PRINTF(3, 4);
 #define VQ_BUG(...) vq_bug(__FILE__, __LINE__, __VA_ARGS__)
 
-// Called once by vq_bug before the process aborts; may be NULL.
+// What both of them do: outside of vq_guarded, print `text` and end the process, with
+// exit code 70 or, after a bug, by abort(). A bug runs the hook in between.
+_Noreturn void vq_fault_raise(vq_fault kind, const char *text);
+
+// Called once by a bug on this thread; may be NULL.
 void vq_bug_hook(void (*hook)(void *user), void *user);
+
+// Calls fn(user) and returns true, or false when a fault on this thread ended it. Then
+// tell(user, ...) has been called, unless there was no memory for that either, and what
+// `fn` had allocated is lost. Calls may be nested.
+bool vq_guarded(void (*fn)(void *user), void *user,
+                void (*tell)(void *user, vq_fault kind, const char *text));
 
 typedef struct vq_ctx vq_ctx;
 typedef struct vq_diag vq_diag;
