@@ -126,8 +126,7 @@ static vq_status emit_code(const vq_layout *layout, const vq_target *target,
                            const char *path, const vq_backend_options *opt,
                            vq_arena *arena, vq_diag *diag) {
   vq_objects o;
-  if (vq_units_compile(&o, layout, target, n_target, true, opt->n_thread, arena,
-                       diag))
+  if (vq_units_compile(&o, layout, target, n_target, true, opt, arena, diag))
     return VQ_ERR;
   unsigned n;
   const vq_unit *u = vq_units_of(layout, target, n_target, &n, arena);

@@ -143,8 +143,8 @@ static vq_status compile(vq_program *p, const vq_module *m, const char *cpu,
   vitq_query_fn query = NULL;
   if (vq_layout_build(&layout, m, NULL, false, temp, diag) ||
       vq_target_select(NULL, cpu, diag, &target, &n_target) ||
-      vq_units_compile(&objects, &layout, target, n_target, false, 0,
-                       temp, diag))
+      vq_units_compile(&objects, &layout, target, n_target, false, NULL, temp,
+                       diag))
     return VQ_ERR;
   p->blob = aligned(layout.constant_bytes);
   vq_constants_fill(&layout, p->blob);

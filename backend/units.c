@@ -34,6 +34,8 @@ typedef struct job {
   unsigned n_unit;
   atomic_uint next;
   atomic_bool failed;
+  const vq_backend_options *opt;
+  bool stopped;  // by opt->progress
 } job;
 
 static void keep_first(void *user, const vq_ctx *ctx, const vq_message *m) {
@@ -109,13 +111,26 @@ static void keep_fault(void *user, vq_fault kind, const char *text) {
   vq_strbuf_puts(&u->error, text);
 }
 
+// False when there is none left.
+static bool take_one(job *j) {
+  task t = {j, atomic_fetch_add(&j->next, 1)};
+  if (t.i >= j->n_unit || atomic_load(&j->failed)) return false;
+  if (!vq_guarded(do_task, &t, keep_fault)) atomic_store(&j->failed, true);
+  return true;
+}
+
 static void *work(void *user) {
-  job *j = user;
-  for (;;) {
-    unsigned i = atomic_fetch_add(&j->next, 1);
-    if (i >= j->n_unit || atomic_load(&j->failed)) return NULL;
-    task t = {j, i};
-    if (!vq_guarded(do_task, &t, keep_fault)) atomic_store(&j->failed, true);
+  while (take_one(user)) continue;
+  return NULL;
+}
+
+static void work_and_tell(job *j) {
+  while (take_one(j)) {
+    unsigned done = atomic_load(&j->next);
+    if (done > j->n_unit) done = j->n_unit;
+    if (!j->opt->progress || !j->opt->progress(j->opt->user, done, j->n_unit)) continue;
+    j->stopped = true;
+    atomic_store(&j->failed, true);
   }
 }
 
@@ -133,7 +148,7 @@ static void work_on_threads(job *j, unsigned n) {
   while (started + 1 < n &&
          pthread_create(&thread[started], NULL, work, j) == 0)
     started++;
-  work(j);
+  work_and_tell(j);
   while (started) pthread_join(thread[--started], NULL);
 }
 
@@ -145,6 +160,7 @@ static void raise_faults(const job *j) {
 }
 
 static vq_status report(const job *j, vq_diag *diag) {
+  if (j->stopped) return VQ_ERR;
   for (unsigned i = 0; i < j->n_unit; i++) {
     unit *u = &j->unit[i];
     if (u->status)
@@ -155,13 +171,15 @@ static vq_status report(const job *j, vq_diag *diag) {
 
 vq_status vq_units_compile(vq_objects *out, const vq_layout *layout,
                            const vq_target *target, unsigned n_target,
-                           bool entries, unsigned n_thread,
+                           bool entries, const vq_backend_options *opt,
                            vq_arena *arena, vq_diag *diag) {
+  static const vq_backend_options none;
   job j = {.layout = layout, .target = target, .n_target = n_target,
-           .entries = entries, .ctx = diag->ctx};
+           .entries = entries, .ctx = diag->ctx,
+           .opt = opt ? opt : &none};
   j.what = vq_units_of(layout, target, n_target, &j.n_unit, arena);
   j.unit = VQ_NEW_N(arena, unit, j.n_unit);
-  work_on_threads(&j, n_thread);
+  work_on_threads(&j, j.opt->n_thread);
   raise_faults(&j);
   vq_status st = report(&j, diag);
   *out = (vq_objects){VQ_NEW_N(arena, LLVMMemoryBufferRef, j.n_unit), j.n_unit};

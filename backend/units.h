@@ -3,6 +3,7 @@
 #define VQ_BACKEND_UNITS_H
 
 #include "emit_model.h"
+#include "vq/backend.h"
 
 typedef struct vq_objects {
   LLVMMemoryBufferRef *object;
@@ -22,14 +23,14 @@ typedef struct vq_unit {
 vq_unit *vq_units_of(const vq_layout *layout, const vq_target *target,
                      unsigned n_target, unsigned *n, vq_arena *arena);
 
-// Compiles every unit to an object on up to `n_thread` threads, 0: one per processor. The objects
-// and their order do not depend on the number of threads. `entries` as for
-// vq_emit_tables. Memory of `out` is from `arena`.
+// Compiles every unit to an object, on opt->n_thread threads and with its progress; a
+// NULL `opt` is that of zeros. The objects and their order do not depend on the number of
+// threads. `entries` as for vq_emit_tables. Memory of `out` is from `arena`.
 VQ_NODISCARD vq_status vq_units_compile(vq_objects *out, const vq_layout *layout,
                                         const vq_target *target,
                                         unsigned n_target, bool entries,
-                                        unsigned n_thread, vq_arena *arena,
-                                        vq_diag *diag);
+                                        const vq_backend_options *opt,
+                                        vq_arena *arena, vq_diag *diag);
 
 // Disposes of the buffers that are left; those taken over are set to NULL.
 void vq_objects_release(vq_objects *o);

@@ -137,7 +137,7 @@ vq_status vq_watch_before(vq_watch *w) {
     w->before = vq_module_clone(w->m);
     vq_bug_hook(on_bug, w);
   }
-  if (ins->before) ins->before(ins->user, pass, w->m);
+  if (ins->before && ins->before(ins->user, pass, w->m)) return VQ_ERR;
   if (ins->print_before_all || list_has(ins->print_before, pass))
     return print_dump(w, "before");
   return VQ_OK;

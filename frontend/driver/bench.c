@@ -99,7 +99,7 @@ static summary summarise(const bench *b, entrant *e) {
 }
 
 static void print_entrant(const entrant *e, summary s) {
-  printf("%-24s  median %9.3f  p25 %9.3f  min %9.3f ms  %s\n", e->m.path,
+  fprintf(e->m.d->out, "%-24s  median %9.3f  p25 %9.3f  min %9.3f ms  %s\n", e->m.path,
          s.median, s.p25, s.min, machine_variant(&e->m));
 }
 
@@ -122,16 +122,16 @@ static vq_status report(bench *b) {
   if (two) s[1] = summarise(b, &b->e[1]);
   vq_strbuf cpu = {0};
   probe_cpu_name(&cpu);
-  printf("%s; one thread: %.0f GFLOP/s %s, %.0f Gop/s %s, in %.0f %% of the time\n",
+  fprintf(b->d->out, "%s; one thread: %.0f GFLOP/s %s, %.0f Gop/s %s, in %.0f %% of the time\n",
          cpu.p, b->peak_float.gops, b->peak_float.unit, b->peak_codes.gops,
          b->peak_codes.unit, 100 * probe_share(b));
-  printf("%" PRId64 " sample%s, %" PRId64 " thread%s, %" PRId64 " rounds\n",
+  fprintf(b->d->out, "%" PRId64 " sample%s, %" PRId64 " thread%s, %" PRId64 " rounds\n",
          b->n_sample, b->n_sample == 1 ? "" : "s",
          opt_count(&b->d->opt, OPT_threads),
          opt_count(&b->d->opt, OPT_threads) == 1 ? "" : "s", b->n_round);
   for (unsigned k = 0; k < b->n_entrant; k++) print_entrant(&b->e[k], s[k]);
-  if (two) printf("%s is %.2fx as fast as %s\n", b->e[0].m.path, r, b->e[1].m.path);
-  if (opt_given(&b->d->opt, OPT_per_kernel)) profile_print(&b->per_kernel);
+  if (two) fprintf(b->d->out, "%s is %.2fx as fast as %s\n", b->e[0].m.path, r, b->e[1].m.path);
+  if (opt_given(&b->d->opt, OPT_per_kernel)) profile_print(&b->per_kernel, b->d->out);
   const char *path = opt_text(&b->d->opt, OPT_json);
   vq_status st = VQ_OK;
   if (path) {
@@ -153,7 +153,7 @@ static vq_status report(bench *b) {
     json_number(&j, "probe_share", probe_share(b));
     if (opt_given(&b->d->opt, OPT_per_kernel)) profile_json(&b->per_kernel, &j);
     json_end(&j);
-    st = json_write(&j, path, &b->d->diag);
+    st = json_write(&j, path, b->d);
   }
   vq_strbuf_release(&cpu);
   return st;

@@ -125,10 +125,10 @@ static vq_status report(bisection *b, unsigned bad, double worst) {
   vq_strbuf name = {0};
   add_pass(&name, b, bad);
   if (b->judge.shell)
-    printf("the test first fails after pass %s\n", name.p);
+    fprintf(b->d->out, "the test first fails after pass %s\n", name.p);
   else
-    printf("pass %s changes the results: by %.3g of the largest, the tolerance is %.3g\n",
-           name.p, worst, b->tolerance);
+    fprintf(b->d->out, "pass %s changes the results: by %.3g of the largest, the tolerance "
+            "is %.3g\n", name.p, worst, b->tolerance);
   vq_strbuf_release(&name);
   return save(b, bad);
 }
@@ -165,10 +165,10 @@ static vq_status find(bisection *b, bool *found) {
   *found = !good;
   if (!good) return search(b, 0);
   if (!b->judge.shell)
-    printf("no pass changes the results: by %.3g of the largest at the end, the tolerance "
-           "is %.3g\n", b->worst, b->tolerance);
+    fprintf(b->d->out, "no pass changes the results: by %.3g of the largest at the end, the "
+            "tolerance is %.3g\n", b->worst, b->tolerance);
   else
-    puts("the test command succeeds after the last pass");
+    fprintf(b->d->out, "the test command succeeds after the last pass\n");
   return VQ_OK;
 }
 
@@ -196,7 +196,7 @@ static vq_status run_all(bisection *b, vq_exec *exec, bool *failed) {
   if (!*failed) return VQ_OK;
   vq_strbuf name = {0};
   add_pass(&name, b, b->n - 1);
-  printf("pass %s fails\n", name.p);
+  fprintf(b->d->out, "pass %s fails\n", name.p);
   vq_strbuf_release(&name);
   return save(b, b->n - 1);
 }

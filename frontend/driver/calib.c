@@ -32,27 +32,9 @@ static vq_status load(void *user, int64_t i, float *out, vq_diag *diag) {
   return source_load(&c->pictures, i * c->stride, out);
 }
 
-// A bar for a person who waits: what is done, how fast, how long it takes yet.
-static void show(calibration *c, const char *what, int64_t done, int64_t total) {
-  enum { WIDTH = 20 };
-  double seconds = now_seconds() - c->since, rate = (double)done / seconds;
-  int full = (int)(WIDTH * done / total);
-  fprintf(stderr, "\r\033[K[%.*s%*s] %lld/%lld %s", full, "####################",
-          WIDTH - full, "", (long long)done, (long long)total, what);
-  long left = done ? (long)((double)(total - done) / rate) : 0;
-  if (seconds > 1 && done)
-    fprintf(stderr, ", %.3g/s, %ld:%02ld left ", rate, left / 60, left % 60);
-  fflush(stderr);
-  c->shown = now_seconds();
-}
-
 static vq_status progress(void *user, const char *what, int64_t done, int64_t total) {
   calibration *c = user;
-  if (!c->d->terminal || opt_given(&c->d->opt, OPT_quiet)) return VQ_OK;
-  if (done <= c->done) c->since = now_seconds();  // of another pass
-  c->done = done;
-  if (now_seconds() - c->shown > 0.1) show(c, what, done, total);
-  return VQ_OK;
+  return driver_progress(c->d, what, done, total);
 }
 
 static bool has_pass(const vq_pipeline *p, const char *name) {
@@ -172,7 +154,6 @@ unsigned calibration_threads(const options *o) {
 }
 
 vq_status calibration_close(calibration *c) {
-  if (c->shown > 0) fputs("\r\033[K", stderr);
   if (c->is_open) source_close(&c->pictures);
   return c->store.d ? picture_store_close(&c->store) : VQ_OK;
 }

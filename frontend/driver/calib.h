@@ -23,8 +23,6 @@ typedef struct calibration {
   picture_store store;  // of made pictures; its `d` is NULL when they are not kept
   double mem_limit;     // bytes; 0: none
   double until;         // when made pictures have to do; 0: when all are made
-  double since, shown;  // when the bar began, when it was drawn; 0: never
-  int64_t done;
 } calibration;
 
 // Opens what --calib names for the module's input; there are no samples when passes of

@@ -63,7 +63,7 @@ vq_status calib_profile_write(driver *d, const char *dir, const calib_profile *p
       vq_strbuf_printf(&t, "  <picture number=\"%lld\" isa=\"%s\" sha256=\"%s\"/>\n",
                        (long long)i, p->picture[i].isa, p->picture[i].digest);
   vq_strbuf_puts(&t, "</calibration>\n");
-  vq_status s = out_write(calib_profile_path(d, dir), t.p, t.n, &d->diag);
+  vq_status s = out_write(calib_profile_path(d, dir), t.p, t.n, d);
   vq_strbuf_release(&t);
   return s;
 }

@@ -2,7 +2,6 @@
 #include "compile.h"
 
 #include <libgen.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "recipe.h"
 #include "report.h"
 #include "reproducer.h"
+#include "runtime_library.h"
 #include "temporary.h"
 #include "vq/backend.h"
 #include "vq/image.h"
@@ -41,6 +41,7 @@ typedef struct compilation {
   double start, loaded, lowered, emitted;
   bool found;  // --bisect: a pass to blame
   report looked;
+  unsigned n_begun;  // passes
 } compilation;
 
 // ---- pipeline -------------------------------------------------------------------
@@ -108,8 +109,14 @@ vq_status make_pipeline(driver *d, vq_pipeline **out) {
 }
 
 static void print_dump(void *user, vq_str text) {
-  (void)user;
-  fwrite(text.p, 1, text.n, stderr);
+  const compilation *c = user;
+  fwrite(text.p, 1, text.n, c->d->log);
+}
+
+static vq_status before_pass(void *user, const vq_pass *pass, const vq_module *m) {
+  compilation *c = user;
+  if (report_wanted(&c->d->opt)) report_watch(&c->looked, pass, m);
+  return driver_progress(c->d, pass->name, c->n_begun++, vq_pipeline_length(c->pipeline));
 }
 
 static bool verifies_each(const options *o) {
@@ -121,11 +128,13 @@ static bool verifies_each(const options *o) {
 static vq_status verify_result(compilation *c, const vq_module *input) {
   driver *d = c->d;
   vq_strbuf passes = {0}, given = {0};
+  const char *path = reproducer_path(d, c->output);
   if (!vq_verify(c->model.m, &d->diag)) return VQ_OK;
   vq_note(&d->diag, (vq_loc){0}, "found at the end; --verify-each says after which pass");
+  if (!path) return VQ_ERR;
   vq_pipeline_print(&passes, c->pipeline);
   vq_strbuf_printf(&given, "--verify-each %.*s", VQ_FMT(reproducer_options(d)));
-  if (vq_reproducer_save(input, reproducer_path(d, c->output), vq_strbuf_view(&passes),
+  if (vq_reproducer_save(input, path, vq_strbuf_view(&passes),
                          vq_strbuf_view(&given), &d->diag))
     vq_note(&d->diag, (vq_loc){0}, "no reproducer was written");
   vq_strbuf_release(&passes);
@@ -168,8 +177,8 @@ static vq_status run_pipeline(compilation *c) {
       .print_after = vq_str_of(opt_text(o, OPT_print_after)),
       .print_locs = opt_given(o, OPT_print_locs),
       .print = print_dump,
-      .before = report_wanted(o) ? report_watch : NULL,
-      .user = &c->looked,
+      .before = before_pass,
+      .user = c,
       .print_to = opt_text(o, OPT_print_to),
       .reproducer = reproducer_path(d, c->output),
       .reproducer_options = reproducer_options(d),
@@ -210,45 +219,24 @@ vq_status lower_for_jit(void *user, vq_module *m, vq_str func, vq_diag *diag) {
 // ---- writing --------------------------------------------------------------------
 
 static void print_job(void *user, vq_str line) {
-  (void)user;
-  fprintf(stderr, "%.*s\n", VQ_FMT(line));
+  const driver *d = user;
+  fprintf(d->log, "%.*s\n", VQ_FMT(line));
 }
 
 static void print_kernel(void *user, vq_str name, const char *emitter, int64_t macs) {
-  (void)user;
-  fprintf(stderr, "%10lld  emit: %s of %.*s\n", (long long)macs, emitter, VQ_FMT(name));
+  const driver *d = user;
+  fprintf(d->log, "%10lld  emit: %s of %.*s\n", (long long)macs, emitter, VQ_FMT(name));
 }
 
 static void watch_temporary(void *user, const char *path, bool live) {
-  (void)user;
   if (live)
-    temporary_add(path);
+    temporary_add(user, path);
   else
-    temporary_drop(path);
+    temporary_drop(user, path);
 }
 
-// The runtime archive that goes into models: beside this program's build or
-// installation.
-static const char *runtime_library(driver *d) {
-  static const char *const places[] = {VITQC_BUILD_RT, VITQC_INSTALL_RT};
-  char self[PATH_MAX];
-  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-  if (n < 0) n = 0;
-  self[n] = '\0';
-  const char *folder = dirname(self);
-  for (size_t i = 0; i < VQ_COUNT(places); i++) {
-    vq_strbuf path = {0};
-    vq_strbuf_printf(&path, "%s/%s", folder, places[i]);
-    const char *found = access(path.p, R_OK) == 0
-                            ? vq_arena_str(&d->arena, vq_strbuf_view(&path)).p
-                            : NULL;
-    vq_strbuf_release(&path);
-    if (found) return found;
-  }
-  vq_error(&d->diag, VQ_E_io, at_path(d, "vitqc"),
-           "libvitq_rt.a is not beside this program (looked for %s and %s from "
-           "its folder)", VITQC_BUILD_RT, VITQC_INSTALL_RT);
-  return NULL;
+static vq_status code_progress(void *user, int64_t done, int64_t total) {
+  return driver_progress(user, "code", done, total);
 }
 
 static vq_emit_kind emit_kind(const char *name) {
@@ -282,6 +270,7 @@ static vq_status emit(compilation *c) {
                           .job = print_job,
                           .kernel = opt_given(o, OPT_stats) ? print_kernel : NULL,
                           .temp_file = watch_temporary,
+                          .progress = code_progress,
                           .user = d};
   if (emit_kind(kind) == VQ_EMIT_SO && !(b.runtime_lib = runtime_library(d)))
     return VQ_ERR;
@@ -295,33 +284,33 @@ static vq_status emit(compilation *c) {
 // ---- reports --------------------------------------------------------------------
 
 static void print_times(const compilation *c) {
-  fprintf(stderr, "%10.3f ms  load\n", 1e3 * (c->loaded - c->start));
+  fprintf(c->d->log, "%10.3f ms  load\n", 1e3 * (c->loaded - c->start));
   for (unsigned i = 0; i < c->report.n_record; i++) {
     const vq_pass_record *r = &c->report.record[i];
-    fprintf(stderr, "%10.3f ms  %s: %u -> %u ops%s\n", 1e3 * r->seconds,
+    fprintf(c->d->log, "%10.3f ms  %s: %u -> %u ops%s\n", 1e3 * r->seconds,
             r->pass->name, r->ops_before, r->ops_after,
             r->changed ? "" : ", unchanged");
   }
-  fprintf(stderr, "%10.3f ms  emit\n", 1e3 * (c->emitted - c->lowered));
+  fprintf(c->d->log, "%10.3f ms  emit\n", 1e3 * (c->emitted - c->lowered));
 }
 
 static void print_stats(const compilation *c) {
   for (unsigned i = 0; i < c->report.n_stat; i++) {
     const vq_stat_entry *e = &c->report.stat[i];
-    fprintf(stderr, "%10lld  %s: %s\n", (long long)e->n, e->pass, e->name);
+    fprintf(c->d->log, "%10lld  %s: %s\n", (long long)e->n, e->pass, e->name);
   }
 }
 
 static void print_input(const compilation *c) {
   const vq_onnx_summary *s = &c->model.summary;
   if (c->model.kind != FILE_ONNX) return;
-  fprintf(stderr, "%s: opset %lld, %u nodes", c->input, (long long)s->opset,
+  fprintf(c->d->log, "%s: opset %lld, %u nodes", c->input, (long long)s->opset,
           s->n_node);
-  if (s->producer.n) fprintf(stderr, ", by %.*s", VQ_FMT(s->producer));
+  if (s->producer.n) fprintf(c->d->log, ", by %.*s", VQ_FMT(s->producer));
   if (s->metadata_bytes)
-    fprintf(stderr, "; %llu bytes of exporter metadata dropped",
+    fprintf(c->d->log, "; %llu bytes of exporter metadata dropped",
             (unsigned long long)s->metadata_bytes);
-  fputc('\n', stderr);
+  fputc('\n', c->d->log);
 }
 
 // What recompose found: the counts of its ops, and what it left over.
@@ -338,12 +327,12 @@ static void print_fused(const compilation *c) {
       left = &c->report.stat[i];
   if (!left || !f) return;
   count_ops(f, count);
-  fputs("recomposed:", stderr);
+  fputs("recomposed:", c->d->log);
   for (size_t i = 0; i < VQ_COUNT(found); i++)
     if (count[found[i]])
-      fprintf(stderr, " %lld %s,", (long long)count[found[i]],
+      fprintf(c->d->log, " %lld %s,", (long long)count[found[i]],
               vq_op_info(found[i])->name);
-  fprintf(stderr, " %lld ops left over\n", (long long)left->n);
+  fprintf(c->d->log, " %lld ops left over\n", (long long)left->n);
 }
 
 // Which share of the MACs lower-int made integer, or -1; *left: ops that stayed float.
@@ -366,10 +355,10 @@ static void print_integer(const compilation *c) {
   vq_strbuf left = {0};
   double share = integer_share(c, &left);
   if (share >= 0)
-    fprintf(stderr, "integer: %.4g %% of the MACs; float ops left: %s\n", 100 * share,
+    fprintf(c->d->log, "integer: %.4g %% of the MACs; float ops left: %s\n", 100 * share,
             left.n ? vq_strbuf_z(&left) : "none");
   if (share >= 0 && weights_only(c->d))
-    fputs("only weights are codes, activations stay float (--calib=none)\n", stderr);
+    fputs("only weights are codes, activations stay float (--calib=none)\n", c->d->log);
   vq_strbuf_release(&left);
 }
 
@@ -377,7 +366,7 @@ static void print_integer(const compilation *c) {
 static void print_score(const compilation *c) {
   const vq_score *s = &c->score;
   for (unsigned i = 0; i < s->n_block && opt_given(&c->d->opt, OPT_verbose); i++)
-    fprintf(stderr, "%10.1f dB  signal to noise behind block %u\n", s->block[i], i);
+    fprintf(c->d->log, "%10.1f dB  signal to noise behind block %u\n", s->block[i], i);
 }
 
 // Whether the float model was run by the best code there is for this CPU.
@@ -408,7 +397,7 @@ static void add_result(const compilation *c, vq_strbuf *line) {
 static void print_summary(const compilation *c) {
   const options *o = &c->d->opt;
   if (opt_given(o, OPT_quiet)) return;
-  if (!c->d->terminal && !opt_given(o, OPT_verbose)) return;
+  if (!(c->d->host.flags & VITQC_SUMMARY) && !opt_given(o, OPT_verbose)) return;
   print_input(c);
   print_fused(c);
   print_integer(c);
@@ -423,16 +412,17 @@ static void print_summary(const compilation *c) {
   add_count(&line, (double)size.macs / (double)(size.batch ? size.batch : 1));
   vq_strbuf_printf(&line, " MACs a sample, compiled in %.2f s\n",
                    c->emitted - c->start);
-  fputs(line.p, stderr);
+  fputs(line.p, c->d->log);
   vq_strbuf_release(&line);
 }
 
 // ---- the command ----------------------------------------------------------------
 
-static bool same_file(const char *a, const char *b) {
+// A model in memory is no file.
+static bool is_input(const compilation *c, const char *path) {
   struct stat x, y;
-  return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-         x.st_ino == y.st_ino;
+  if (c->d->memory.data || stat(c->input, &x) != 0 || stat(path, &y) != 0) return false;
+  return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 // What is written beside the model, which must be possible before it is compiled.
@@ -441,7 +431,7 @@ static vq_status check_more(compilation *c, const char *path, const char *what) 
   if (strcmp(path, c->output) == 0)
     return vq_error(&d->diag, VQ_E_io, at_path(d, path),
                     "the %s and the model have the same name", what);
-  if (same_file(c->input, path))
+  if (is_input(c, path))
     return vq_error(&d->diag, VQ_E_io, at_path(d, path), "the output is the input");
   const char *folder = dirname((char *)vq_arena_str(&d->arena, vq_str_of(path)).p);
   if (access(folder, F_OK) == 0) return VQ_OK;
@@ -457,7 +447,7 @@ static vq_status check_outputs(compilation *c) {
               {OPT_suggest, "suggestion"}};
   driver *d = c->d;
   const options *o = &d->opt;
-  if (same_file(c->input, c->output))
+  if (is_input(c, c->output))
     return vq_error(&d->diag, VQ_E_io, at_path(d, c->output), "the output is the input");
   for (size_t i = 0; i < VQ_COUNT(more); i++)
     if (opt_given(o, more[i].id) && check_more(c, opt_text(o, more[i].id), more[i].what))
@@ -498,7 +488,7 @@ static int print_pipeline(driver *d) {
   vq_strbuf text = {0};
   if (!s) {
     vq_pipeline_print(&text, p);
-    puts(vq_strbuf_z(&text));
+    fprintf(d->out, "%s\n", vq_strbuf_z(&text));
   }
   if (p) vq_pipeline_destroy(p);
   vq_strbuf_release(&text);

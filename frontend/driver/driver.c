@@ -21,6 +21,14 @@ int usage_error(driver *d, const char *fmt, ...) {
   return EXIT_USAGE;
 }
 
+vq_status driver_progress(driver *d, const char *what, int64_t done, int64_t total) {
+  if (!d->host.progress) return VQ_OK;
+  if (opt_given(&d->opt, OPT_quiet)) what = "";
+  if (!d->host.progress(d->host.user, what, done, total)) return VQ_OK;
+  d->interrupted = true;
+  return vq_error(&d->diag, VQ_E_interrupted, at_path(d, "vitqc"), "stopped by the caller");
+}
+
 double now_seconds(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);

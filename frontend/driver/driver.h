@@ -5,14 +5,15 @@
 #include <stdio.h>
 
 #include "options.h"
+#include "vitqc.h"
 #include "vq/strbuf.h"
 #include "vq/type.h"
+#include "vq/vec.h"
 
 enum {
-  EXIT_GOOD = 0,
-  EXIT_ERROR = 1,
-  EXIT_USAGE = 2,
-  EXIT_FAULT = 70
+  EXIT_GOOD = VITQC_GOOD,
+  EXIT_ERROR = VITQC_ERROR,
+  EXIT_USAGE = VITQC_USAGE
 };
 
 typedef struct driver {
@@ -20,9 +21,14 @@ typedef struct driver {
   vq_arena arena;
   vq_diag diag;
   options opt;
-  bool color;     // of standard error
-  bool terminal;  // standard error is one
   struct recipe_origin *origin;  // of options' texts (recipe.h)
+  vitqc_host host;  // who called; its `size` is 0 in tests, where there is nobody
+  FILE *out, *log;  // to host.print
+  FILE *result;     // what "-o -" is
+  bool interrupted;
+  vitqc_source memory;  // `data` is that of the first file; NULL: it is a file
+  bool to_memory;       // the caller takes the output, which has no name of its own
+  VQ_VEC(char *) temporary;  // temporary.h
 } driver;
 
 // Commands; each returns an exit code after having reported its errors.
@@ -48,6 +54,10 @@ int usage_error(driver *d, const char *fmt, ...) VQ_PRINTF(2, 3);
 static inline int exit_code(vq_status s) {
   return s == VQ_OK ? EXIT_GOOD : EXIT_ERROR;
 }
+
+// Tells the caller how far something is. VQ_ERR, after a diagnostic, when it wants no more.
+VQ_NODISCARD vq_status driver_progress(driver *d, const char *what, int64_t done,
+                                       int64_t total);
 
 double now_seconds(void);
 

@@ -9,7 +9,7 @@
 #include "source.h"
 #include "vq/compare.h"
 
-enum { CHUNK = 16 };  // samples between two looks at the progress bar
+enum { CHUNK = 16 };  // samples between two reports of progress
 
 typedef struct evaluation {
   driver *d;
@@ -34,19 +34,6 @@ static int64_t rank_of(const float *y, int64_t n, int64_t label) {
 }
 
 // ---- all samples ----------------------------------------------------------------
-
-static void show_progress(const evaluation *e, bool last) {
-  enum { BAR = 40 };
-  if (!e->d->terminal || opt_given(&e->d->opt, OPT_quiet)) return;
-  int filled = (int)(e->n * BAR / (e->s.n ? e->s.n : 1));
-  char bar[BAR + 1];
-  memset(bar, '.', BAR);
-  memset(bar, '#', (size_t)filled);
-  bar[BAR] = '\0';
-  fprintf(stderr, "\r[%s] %" PRId64 "/%" PRId64, bar, e->n, e->s.n);
-  if (last) fprintf(stderr, "\r%*s\r", BAR + 48, "");
-  fflush(stderr);
-}
 
 static vq_status run_chunk(evaluation *e, int64_t k, float *x, float *y,
                            float *z) {
@@ -77,7 +64,7 @@ static vq_status run_all(evaluation *e) {
   while (e->n < e->s.n && !s) {
     int64_t left = e->s.n - e->n;
     s = run_chunk(e, left < chunk ? left : chunk, x, x + n_in, x + n_in + n_out);
-    show_progress(e, s != VQ_OK || e->n == e->s.n);
+    if (!s) s = driver_progress(e->d, "eval", e->n, e->s.n);
   }
   free(x);
   return s;
@@ -102,21 +89,21 @@ static double share(int64_t part, int64_t whole) {
   return whole ? (double)part / (double)whole : 0;
 }
 
-static void print_share(const char *what, int64_t part, int64_t whole) {
-  printf("%-11s %.2f %% (%" PRId64 " of %" PRId64 ")\n", what,
+static void print_share(FILE *out, const char *what, int64_t part, int64_t whole) {
+  fprintf(out, "%-11s %.2f %% (%" PRId64 " of %" PRId64 ")\n", what,
          100 * share(part, whole), part, whole);
 }
 
 static void print_result(const evaluation *e) {
   if (e->label) {
-    print_share("top-1", e->n_top1, e->n);
-    print_share("top-5", e->n_top5, e->n);
+    print_share(e->d->out, "top-1", e->n_top1, e->n);
+    print_share(e->d->out, "top-5", e->n_top5, e->n);
   }
   if (!e->has_other) return;
-  print_share("agreement", e->rows.agree, e->n);
-  printf("%-11s mean %.6f, worst %.6f\n", "cosine", vq_rows_cosine(&e->rows),
-         e->rows.cosine_least);
-  printf("%-11s %.3g at most\n", "difference", e->rows.difference);
+  print_share(e->d->out, "agreement", e->rows.agree, e->n);
+  fprintf(e->d->out, "%-11s mean %.6f, worst %.6f\n", "cosine", vq_rows_cosine(&e->rows),
+          e->rows.cosine_least);
+  fprintf(e->d->out, "%-11s %.3g at most\n", "difference", e->rows.difference);
 }
 
 static vq_status write_json(const evaluation *e) {
@@ -136,7 +123,7 @@ static vq_status write_json(const evaluation *e) {
     json_number(&j, "max_abs_diff", e->rows.difference);
   }
   json_end(&j);
-  return json_write(&j, path, &e->d->diag);
+  return json_write(&j, path, e->d);
 }
 
 static vq_status evaluate(evaluation *e) {

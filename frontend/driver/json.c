@@ -77,8 +77,8 @@ void json_text(json *j, const char *key, const char *v) {
   add_string(&j->text, v);
 }
 
-vq_status json_write(json *j, const char *path, vq_diag *diag) {
-  vq_status s = out_write(path, j->text.p, j->text.n, diag);
+vq_status json_write(json *j, const char *path, driver *d) {
+  vq_status s = out_write(path, j->text.p, j->text.n, d);
   vq_strbuf_release(&j->text);
   return s;
 }

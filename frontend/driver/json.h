@@ -2,7 +2,7 @@
 #ifndef VQ_DRIVER_JSON_H
 #define VQ_DRIVER_JSON_H
 
-#include "vq/diag.h"
+#include "driver.h"
 #include "vq/strbuf.h"
 
 // Zero-initialise; json_write frees it.
@@ -23,6 +23,6 @@ void json_counts(json *j, const char *key, const int64_t *v, unsigned n);  // a 
 void json_text(json *j, const char *key, const char *v);
 
 // Writes the object to `path` and frees it.
-VQ_NODISCARD vq_status json_write(json *j, const char *path, vq_diag *diag);
+VQ_NODISCARD vq_status json_write(json *j, const char *path, driver *d);
 
 #endif

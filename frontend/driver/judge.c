@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,20 +14,14 @@ extern char **environ;
 
 vq_status judge_open(driver *d, const char *shell, judge *out) {
   *out = (judge){.d = d, .shell = shell};
-  const char *tmp = getenv("TMPDIR");
-  vq_strbuf_printf(&out->folder, "%s/vitqc-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-  if (!mkdtemp(out->folder.p)) {
-    int code = errno;
-    vq_error(&d->diag, VQ_E_io, at_path(d, out->folder.p), "cannot make a folder: %s",
-             strerror(code));
+  if (temporary_folder(d, &out->folder)) {
     vq_strbuf_release(&out->folder);
     return VQ_ERR;
   }
   vq_strbuf_printf(&out->file, "%s/module.vq", out->folder.p);
   vq_strbuf_printf(&out->data, "%sw", out->file.p);
-  temporary_add(out->folder.p);
-  temporary_add(out->file.p);
-  temporary_add(out->data.p);
+  temporary_add(d, out->file.p);
+  temporary_add(d, out->data.p);
   return VQ_OK;
 }
 
@@ -37,9 +30,9 @@ void judge_close(judge *j) {
   unlink(j->file.p);
   unlink(j->data.p);
   rmdir(j->folder.p);
-  temporary_drop(j->data.p);
-  temporary_drop(j->file.p);
-  temporary_drop(j->folder.p);
+  temporary_drop(j->d, j->data.p);
+  temporary_drop(j->d, j->file.p);
+  temporary_drop(j->d, j->folder.p);
   vq_strbuf_release(&j->data);
   vq_strbuf_release(&j->file);
   vq_strbuf_release(&j->folder);

@@ -53,7 +53,7 @@ bool do_lists(driver *d) {
     list_ops(&out);
   else if (opt_given(o, OPT_list_targets))
     list_targets(&out);
-  fputs(vq_strbuf_z(&out), stdout);
+  fputs(vq_strbuf_z(&out), d->out);
   bool done = out.n != 0;
   vq_strbuf_release(&out);
   return done;

@@ -27,7 +27,15 @@ static file_kind kind_of(const uint8_t *p, size_t n) {
   return FILE_ONNX;
 }
 
+static bool in_memory(const driver *d, const char *path) {
+  return d->memory.data && path == d->opt.file[0];
+}
+
 vq_status file_sniff(driver *d, const char *path, file_kind *out) {
+  if (in_memory(d, path)) {
+    *out = kind_of(d->memory.data, d->memory.n_data);
+    return VQ_OK;
+  }
   uint8_t head[256];
   struct stat st;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -59,6 +67,9 @@ static vq_status load_onnx(driver *d, const char *path, loaded *out) {
                        .n_shape = o->n_list[OPT_input_shape],
                        .follow_data_symlinks =
                            opt_given(o, OPT_follow_data_symlinks)};
+  if (in_memory(d, path))
+    return vq_onnx_import_bytes(d->ctx, d->memory.data, d->memory.n_data, d->memory.path, &x,
+                                &d->diag, &out->m, &out->summary);
   return vq_onnx_import(d->ctx, path, &x, &d->diag, &out->m, &out->summary);
 }
 
@@ -67,6 +78,9 @@ static vq_status load_text(driver *d, const char *path, loaded *out) {
     return vq_error(&d->diag, VQ_E_option, at_path(d, path),
                     "IR text has fixed shapes: --batch and --input-shape apply "
                     "to ONNX models only");
+  if (in_memory(d, path))
+    return vq_parse(d->ctx, (vq_str){d->memory.data, d->memory.n_data}, d->memory.path,
+                    &d->diag, &out->m);
   size_t n;
   if (vq_read_file(path, &d->diag, &out->text, &n)) return VQ_ERR;
   return vq_parse(d->ctx, (vq_str){(const char *)out->text, n}, path, &d->diag,

@@ -7,17 +7,17 @@
 
 // ---- diff -------------------------------------------------------------------
 
-static void print_count(unsigned n, const char *what, bool first) {
-  if (n) printf("%s%u %s", first ? "" : ", ", n, what);
+static void print_count(FILE *out, unsigned n, const char *what, bool first) {
+  if (n) fprintf(out, "%s%u %s", first ? "" : ", ", n, what);
 }
 
 static void print_difference(const driver *d, const vq_strbuf *text, vq_diff_count n) {
   if (opt_given(&d->opt, OPT_quiet)) return;
-  printf("--- %s\n+++ %s\n%s", d->opt.file[0], d->opt.file[1], vq_strbuf_z(text));
-  print_count(n.removed, "removed", true);
-  print_count(n.added, "added", !n.removed);
-  print_count(n.changed, "changed", !n.removed && !n.added);
-  putchar('\n');
+  fprintf(d->out, "--- %s\n+++ %s\n%s", d->opt.file[0], d->opt.file[1], vq_strbuf_z(text));
+  print_count(d->out, n.removed, "removed", true);
+  print_count(d->out, n.added, "added", !n.removed);
+  print_count(d->out, n.changed, "changed", !n.removed && !n.added);
+  fputc('\n', d->out);
 }
 
 // In a context of its own: both may give a name to different things.

@@ -53,7 +53,7 @@ static vq_status copy(driver *d, const shard *from, const char *dir) {
     size_t n;
     if (vq_read_file(calib_picture_path(d, from->dir, i), &d->diag, &bytes, &n))
       return VQ_ERR;
-    vq_status s = out_write(calib_picture_path(d, dir, i), bytes, n, &d->diag);
+    vq_status s = out_write(calib_picture_path(d, dir, i), bytes, n, d);
     free(bytes);
     if (s) return VQ_ERR;
   }

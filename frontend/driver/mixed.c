@@ -210,7 +210,7 @@ vq_status mixed_choose(driver *d, const vq_module *m, vq_exec *exec) {
   if (!st) st = s.by_size ? for_size(&s, &n) : for_sqnr(&s, vq_sums_sqnr(&given.result.all), &n);
   if (!st) d->opt.value[OPT_bits] = with_lowered(&s, n);
   if (!st && opt_given(&d->opt, OPT_verbose))
-    fprintf(stderr, "mixed: weights of %d bits in %u of %u groups of layers\n", LOW, n, s.n);
+    fprintf(d->log, "mixed: weights of %d bits in %u of %u groups of layers\n", LOW, n, s.n);
   vq_module_destroy(s.base);
   vq_arena_release(&s.arena);
   return st;

@@ -200,6 +200,37 @@ static const command *find_command(const char *word) {
   return &commands[0];
 }
 
+static vq_status parse(parser *p) {
+  options *out = p->out;
+  bool only_files = false;
+  while (p->at < p->n) {
+    const char *arg = p->arg[p->at];
+    if (!only_files && strcmp(arg, "--") == 0) {
+      only_files = true;
+      p->at++;
+    } else if (only_files || arg[0] != '-' || arg[1] == '\0') {
+      append(p->arena, &out->file, &out->n_file, arg);
+      p->at++;
+    } else if (take(p)) {
+      return VQ_ERR;
+    }
+  }
+  return VQ_OK;
+}
+
+vq_status options_read(const char *const *word, size_t n, vq_arena *arena, vq_diag *diag,
+                       options *out) {
+  *out = (options){.command = &commands[0]};
+  parser p = {.n = (unsigned)n, .arena = arena, .diag = diag, .out = out,
+              .loc = vq_loc_path(diag->ctx, VQ_LIT("vitqc"))};
+  p.arg = VQ_NEW_N(arena, const char *, n + 1);
+  for (size_t i = 0; i < n; i++) p.arg[i] = vq_arena_str(arena, vq_str_of(word[i])).p;
+  if (parse(&p)) return VQ_ERR;
+  if (!out->n_file) return VQ_OK;
+  return vq_error(diag, VQ_E_option, p.loc, "expected options alone, found '%s'",
+                  out->file[0]);
+}
+
 vq_status options_parse(int argc, char **argv, vq_arena *arena, vq_diag *diag,
                         options *out) {
   *out = (options){.command = &commands[0]};
@@ -209,18 +240,5 @@ vq_status options_parse(int argc, char **argv, vq_arena *arena, vq_diag *diag,
     return VQ_ERR;
   if (p.n) out->command = find_command(p.arg[0]);
   p.at = *out->command->name ? 1 : 0;
-  bool only_files = false;
-  while (p.at < p.n) {
-    const char *arg = p.arg[p.at];
-    if (!only_files && strcmp(arg, "--") == 0) {
-      only_files = true;
-      p.at++;
-    } else if (only_files || arg[0] != '-' || arg[1] == '\0') {
-      append(arena, &out->file, &out->n_file, arg);
-      p.at++;
-    } else if (take(&p)) {
-      return VQ_ERR;
-    }
-  }
-  return VQ_OK;
+  return parse(&p);
 }

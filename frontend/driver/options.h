@@ -74,6 +74,10 @@ VQ_NODISCARD vq_status options_parse(int argc, char **argv, vq_arena *arena,
 static inline bool opt_given(const options *o, opt_id id) {
   return o->value[id] != NULL;
 }
+// Reads options of compiling alone: no commands, files or response files.
+VQ_NODISCARD vq_status options_read(const char *const *word, size_t n, vq_arena *arena,
+                                    vq_diag *diag, options *out);
+
 // Adds a value as the command line would. It has to live as long as `o`.
 void options_append(options *o, vq_arena *arena, opt_id id, const char *value);
 // The given value, or the default, which may be NULL.

@@ -31,7 +31,7 @@ vq_status picture_folder(driver *d, const char *path) {
 vq_status picture_write(driver *d, const char *path, const vq_image *im) {
   vq_strbuf png = {0};
   vq_image_encode(im, &png);
-  vq_status st = out_write(path, png.p, png.n, &d->diag);
+  vq_status st = out_write(path, png.p, png.n, d);
   vq_strbuf_release(&png);
   return st;
 }

@@ -130,14 +130,14 @@ step_rate profile_rate(const profile *p, uint32_t step) {
   return rate_of(p, &l);
 }
 
-static void print_line(const profile *p, const line *l) {
-  printf("%9.1f %5.1f", 1e6 * l->seconds,
+static void print_line(const profile *p, const line *l, FILE *out) {
+  fprintf(out, "%9.1f %5.1f", 1e6 * l->seconds,
          p->total_s > 0 ? 100 * l->seconds / p->total_s : 0);
   if (l->ops > 0 && l->seconds > 0)
-    printf(" %7.1f %5.1f\n", 1e-9 * l->ops / l->seconds,
+    fprintf(out, " %7.1f %5.1f\n", 1e-9 * l->ops / l->seconds,
            100 * l->at_peak_s / l->seconds);
   else
-    printf(" %7s %5s\n", "-", "-");
+    fprintf(out, " %7s %5s\n", "-", "-");
 }
 
 static int name_width(const profile *p) {
@@ -159,32 +159,32 @@ static void sum_of_role(const profile *p, role r, line *sum, uint32_t *n) {
   }
 }
 
-void profile_print(const profile *p) {
+void profile_print(const profile *p, FILE *out) {
   int width = name_width(p);
   line all = {0};
-  printf("peaks of this variant: %.0f GFLOP/s %s, %.0f Gop/s %s\n",
+  fprintf(out, "peaks of this variant: %.0f GFLOP/s %s, %.0f Gop/s %s\n",
          p->peak_float.gops, p->peak_float.unit, p->peak_codes.gops,
          p->peak_codes.unit);
-  printf("%4s %-9s %-*s %9s %5s %7s %5s\n", "step", "role", width, "kernel", "us",
+  fprintf(out, "%4s %-9s %-*s %9s %5s %7s %5s\n", "step", "role", width, "kernel", "us",
          "%", "Gop/s", "%peak");
   for (uint32_t i = 0; i < p->model->n_step; i++) {
     line l = {0};
     add_step(p, i, &l);
     add_step(p, i, &all);
-    printf("%4" PRIu32 " %-9s %-*s ", i, role_name[p->step[i].role], width,
+    fprintf(out, "%4" PRIu32 " %-9s %-*s ", i, role_name[p->step[i].role], width,
            kernel_of(p, i)->name);
-    print_line(p, &l);
+    print_line(p, &l, out);
   }
   for (int r = 0; r < N_ROLES; r++) {
     line l;
     uint32_t n;
     sum_of_role(p, (role)r, &l, &n);
     if (n == 0) continue;
-    printf("%4" PRIu32 " %-9s %-*s ", n, role_name[r], width, "in all");
-    print_line(p, &l);
+    fprintf(out, "%4" PRIu32 " %-9s %-*s ", n, role_name[r], width, "in all");
+    print_line(p, &l, out);
   }
-  printf("%4" PRIu32 " %-9s %-*s ", p->model->n_step, "steps", width, "in all");
-  print_line(p, &all);
+  fprintf(out, "%4" PRIu32 " %-9s %-*s ", p->model->n_step, "steps", width, "in all");
+  print_line(p, &all, out);
 }
 
 static void json_line(json *j, const profile *p, const line *l) {

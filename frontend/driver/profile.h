@@ -44,7 +44,7 @@ void step_roles(const vitq_model *m, role *out);
 // whatever the outcome.
 VQ_NODISCARD vq_status profile_take(machine *m, int64_t n, const float *in,
                                     float *out, int64_t n_round, profile *p);
-void profile_print(const profile *p);
+void profile_print(const profile *p, FILE *out);
 void profile_json(const profile *p, json *j);  // members steps, roles
 void profile_release(profile *p);              // NULL members are allowed
 

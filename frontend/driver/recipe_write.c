@@ -168,7 +168,7 @@ vq_status recipe_write(driver *d, const char *path, const recipe_remarks *or_nul
   xmlTextWriterEndDocument(w.w);
   xmlFreeTextWriter(w.w);
   if (!w.s)
-    w.s = out_write(path, xmlBufferContent(buffer), (size_t)xmlBufferLength(buffer), &d->diag);
+    w.s = out_write(path, xmlBufferContent(buffer), (size_t)xmlBufferLength(buffer), d);
   xmlBufferFree(buffer);
   return w.s;
 }

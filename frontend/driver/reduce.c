@@ -36,7 +36,7 @@ static vq_status reduce(reduction *r, const vq_module *m, const char *output) {
   vq_module *least = vq_shrink(m, &test, &n_test);
   vq_status s = r->failed ? VQ_ERR : write_ir(d, least, output);
   if (!s && !opt_given(&d->opt, OPT_quiet))
-    fprintf(stderr, "%u -> %u ops, %u tests\n", count_all(m), count_all(least), n_test + 1);
+    fprintf(d->log, "%u -> %u ops, %u tests\n", count_all(m), count_all(least), n_test + 1);
   vq_module_destroy(least);
   return s;
 }

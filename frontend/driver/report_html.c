@@ -351,7 +351,7 @@ vq_status report_html(driver *d, const report *r, const vq_module *m, const char
   xmlChar *text;
   int n;
   htmlDocDumpMemoryFormat(doc, &text, &n, 1);
-  vq_status s = out_write(path, text, (size_t)n, &d->diag);
+  vq_status s = out_write(path, text, (size_t)n, d);
   xmlFree(text);
   xmlFreeDoc(doc);
   vq_strbuf_release(&title);

@@ -121,5 +121,5 @@ vq_status report_json(driver *d, const report *r, const vq_module *m, const char
   json_end_list(&j);
   kernels_json(&j, r, m);
   json_end(&j);
-  return json_write(&j, path, &d->diag);
+  return json_write(&j, path, d);
 }

@@ -34,7 +34,7 @@ static const opt_row *row_of(opt_id id) {
 
 const char *reproducer_path(driver *d, const char *output) {
   const char *path = opt_text(&d->opt, OPT_reproducer);
-  if (path) return path;
+  if (path || d->to_memory) return path;
   vq_strbuf text = {0};
   bool is_file = strcmp(output, "-") != 0 && strncmp(output, "/dev/", 5) != 0;
   vq_strbuf_printf(&text, "%s.repro.vq", is_file ? output : "vitqc");
@@ -68,31 +68,31 @@ vq_str reproducer_options(driver *d) {
 
 // ---- faults of the backend --------------------------------------------------
 
-// vq_bug has no context, and so has its hook: this lives while the backend works.
-static struct {
+typedef struct armed {
   driver *d;
   const vq_module *m;
   const char *path;
 } armed;
 
 static void on_bug(void *user) {
-  (void)user;
+  const armed *a = user;
   vq_strbuf words = {0};
   // Linking adds nothing to a fault, and could not go to /dev/null.
-  const char *emit = opt_text(&armed.d->opt, OPT_emit);
+  const char *emit = opt_text(&a->d->opt, OPT_emit);
   bool linked = strcmp(emit, "so") == 0 || strcmp(emit, "obj") == 0;
   add_option(&words, row_of(OPT_emit), linked ? "archive" : emit);
-  vq_strbuf_printf(&words, " %.*s", VQ_FMT(reproducer_options(armed.d)));
-  if (vq_reproducer_save(armed.m, armed.path, VQ_LIT(""), vq_strbuf_view(&words),
-                         &armed.d->diag))
-    vq_note(&armed.d->diag, (vq_loc){0}, "no reproducer was written");
+  vq_strbuf_printf(&words, " %.*s", VQ_FMT(reproducer_options(a->d)));
+  if (vq_reproducer_save(a->m, a->path, VQ_LIT(""), vq_strbuf_view(&words), &a->d->diag))
+    vq_note(&a->d->diag, (vq_loc){0}, "no reproducer was written");
+  vq_strbuf_release(&words);
 }
 
 void reproducer_arm(driver *d, const vq_module *m, const char *output) {
-  armed.d = d;
-  armed.m = m;
-  armed.path = reproducer_path(d, output);
-  vq_bug_hook(on_bug, NULL);
+  const char *path = reproducer_path(d, output);
+  if (!path) return;
+  armed *a = VQ_NEW(&d->arena, armed);
+  *a = (armed){d, m, path};
+  vq_bug_hook(on_bug, a);
 }
 
 void reproducer_disarm(void) { vq_bug_hook(NULL, NULL); }

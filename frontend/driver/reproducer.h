@@ -5,7 +5,7 @@
 #include "driver.h"
 #include "vq/ir.h"
 
-// Where one would be written: --reproducer, or beside `output`.
+// Where one would be written: --reproducer, or beside `output`; NULL: nowhere.
 const char *reproducer_path(driver *d, const char *output);
 // The options that what a pass or the backend does depends on, as words.
 vq_str reproducer_options(driver *d);

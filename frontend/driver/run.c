@@ -48,7 +48,7 @@ static void print_classes(const run *r, const float *y) {
     vq_strbuf label = {0};
     if (i < r->m.model->n_label)
       vq_strbuf_escaped(&label, vq_str_of(r->m.model->label[i]));
-    printf("  %5" PRId64 "  %6.2f %%  %9.4f  %s\n", i, 100 * p, (double)y[i],
+    fprintf(r->d->out, "  %5" PRId64 "  %6.2f %%  %9.4f  %s\n", i, 100 * p, (double)y[i],
            vq_strbuf_z(&label));
     vq_strbuf_release(&label);
   }
@@ -68,7 +68,7 @@ static vq_status run_source(run *r, const source *s) {
     if (!opt_given(&r->d->opt, OPT_array) || opt_given(&r->d->opt, OPT_top)) {
       vq_strbuf name = {0};
       source_name(s, i, &name);
-      printf("%s\n", vq_strbuf_z(&name));
+      fprintf(r->d->out, "%s\n", vq_strbuf_z(&name));
       vq_strbuf_release(&name);
       print_classes(r, y);
     }
@@ -91,7 +91,7 @@ static vq_status write_outputs(run *r) {
   vq_npy_header(&header, VQ_f32, t->rank ? t->rank : 1, dim);
   out_file o;
   vq_status s =
-      out_open(&o, opt_text(&r->d->opt, OPT_array), &r->d->diag);
+      out_open(&o, opt_text(&r->d->opt, OPT_array), r->d);
   if (!s) {
     fwrite(header.p, 1, header.n, o.file);
     if (r->all.n) fwrite(r->all.p, sizeof(float), r->all.n, o.file);

@@ -3,53 +3,56 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vq/strbuf.h"
 
-// ---- signals --------------------------------------------------------------------
-// A handler can reach nothing but statics. A slot is in use while its first byte
-// is set, which is written last.
-enum { SLOTS = 8 };
-static volatile char slot[SLOTS][PATH_MAX];
+// ---- those that are there ---------------------------------------------------------
 
-void temporary_add(const char *path) {
-  size_t n = strlen(path);
-  if (n == 0 || n >= PATH_MAX) return;
-  for (unsigned i = 0; i < SLOTS; i++) {
-    if (slot[i][0]) continue;
-    for (size_t k = n + 1; k-- > 0;) slot[i][k] = path[k];
-    return;
+static void tell(const driver *d, const char *path, bool live) {
+  if (d->host.temporary) d->host.temporary(d->host.user, path, live);
+}
+
+void temporary_add(driver *d, const char *path) {
+  char *copy = strdup(path);
+  if (!copy) vq_oom(strlen(path));
+  vq_vec_push(&d->temporary, copy);
+  tell(d, path, true);
+}
+
+void temporary_drop(driver *d, const char *path) {
+  for (size_t i = 0; i < d->temporary.n; i++) {
+    if (strcmp(d->temporary.p[i], path) != 0) continue;
+    free(d->temporary.p[i]);
+    d->temporary.p[i] = d->temporary.p[--d->temporary.n];
+    break;
   }
+  tell(d, path, false);
 }
 
-void temporary_drop(const char *path) {
-  for (unsigned i = 0; i < SLOTS; i++)
-    if (strcmp((const char *)slot[i], path) == 0) slot[i][0] = '\0';
-}
-
-// A linker that still runs would make its file again: it ends first.
-static void clean_up(int number) {
-  while (waitpid(-1, NULL, 0) > 0 || errno == EINTR) continue;
-  for (unsigned i = 0; i < SLOTS; i++)
-    if (slot[i][0]) unlink((const char *)slot[i]);
-  for (unsigned i = 0; i < SLOTS; i++)
-    if (slot[i][0]) rmdir((const char *)slot[i]);
-  _exit(number == SIGABRT ? 70 : 128 + number);
-}
-
-void temporary_on_signals(void) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGABRT};
-  for (size_t i = 0; i < VQ_COUNT(numbers); i++) {
-    struct sigaction old, act = {.sa_handler = clean_up};
-    if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-      sigaction(numbers[i], &act, NULL);
+// Files, then the folders that held them.
+void temporary_remove_all(driver *d) {
+  for (size_t i = 0; i < d->temporary.n; i++) unlink(d->temporary.p[i]);
+  for (size_t i = 0; i < d->temporary.n; i++) {
+    rmdir(d->temporary.p[i]);
+    tell(d, d->temporary.p[i], false);
+    free(d->temporary.p[i]);
   }
+  vq_vec_release(&d->temporary);
+}
+
+vq_status temporary_folder(driver *d, vq_strbuf *out) {
+  const char *tmp = getenv("TMPDIR");
+  vq_strbuf_printf(out, "%s/vitqc-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+  if (!mkdtemp(out->p)) {
+    int code = errno;
+    return vq_error(&d->diag, VQ_E_io, at_path(d, out->p), "cannot make a folder: %s",
+                    strerror(code));
+  }
+  temporary_add(d, out->p);
+  return VQ_OK;
 }
 
 // ---- files ----------------------------------------------------------------------
@@ -57,8 +60,8 @@ void temporary_on_signals(void) {
 static vq_status fail(out_file *o, const char *what) {
   int code = errno;
   out_abort(o);
-  vq_loc loc = vq_loc_path(o->diag->ctx, vq_str_of(o->path));
-  return vq_error(o->diag, VQ_E_io, loc, "cannot %s: %s", what, strerror(code));
+  return vq_error(&o->d->diag, VQ_E_io, at_path(o->d, o->path), "cannot %s: %s", what,
+                  strerror(code));
 }
 
 // Pipes, devices and links are written in place: renaming would replace them.
@@ -71,14 +74,14 @@ static int open_temp(out_file *o) {
   for (unsigned i = 0; i < 100; i++) {
     vq_strbuf name = {0};
     vq_strbuf_printf(&name, "%s.%ld.%u.tmp", o->path, (long)getpid(), i);
-    temporary_add(name.p);  // before it exists: an interrupt may come between
+    temporary_add(o->d, name.p);  // before it exists: an interrupt may come between
     int fd = open(name.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd >= 0) {
       o->temp = name.p;
       return fd;
     }
     int code = errno;
-    temporary_drop(name.p);
+    temporary_drop(o->d, name.p);
     vq_strbuf_release(&name);
     errno = code;
     if (code != EEXIST) break;
@@ -86,8 +89,8 @@ static int open_temp(out_file *o) {
   return -1;
 }
 
-vq_status out_open(out_file *o, const char *path, vq_diag *diag) {
-  *o = (out_file){.path = path, .diag = diag};
+vq_status out_open(out_file *o, const char *path, driver *d) {
+  *o = (out_file){.path = path, .d = d};
   struct stat st;
   if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
     errno = EISDIR;
@@ -109,7 +112,7 @@ vq_status out_commit(out_file *o) {
   o->file = NULL;
   if (fclose(file) != 0 || bad) return fail(o, "write");
   if (o->temp && rename(o->temp, o->path) != 0) return fail(o, "rename to");
-  if (o->temp) temporary_drop(o->temp);
+  if (o->temp) temporary_drop(o->d, o->temp);
   free(o->temp);
   return VQ_OK;
 }
@@ -118,16 +121,16 @@ void out_abort(out_file *o) {
   if (o->file) fclose(o->file);
   if (o->temp) {
     unlink(o->temp);
-    temporary_drop(o->temp);
+    temporary_drop(o->d, o->temp);
   }
   free(o->temp);
   o->file = NULL;
   o->temp = NULL;
 }
 
-vq_status out_write(const char *path, const void *p, size_t n, vq_diag *diag) {
+vq_status out_write(const char *path, const void *p, size_t n, driver *d) {
   out_file o;
-  if (out_open(&o, path, diag)) return VQ_ERR;
+  if (out_open(&o, path, d)) return VQ_ERR;
   if (n) fwrite(p, 1, n, o.file);
   return out_commit(&o);
 }

@@ -15,8 +15,8 @@ static void side_path(const char *path, vq_strbuf *out) {
 }
 
 static vq_status write_text(driver *d, const vq_strbuf *text, const char *path) {
-  if (strcmp(path, "-") != 0) return out_write(path, text->p, text->n, &d->diag);
-  fwrite(text->p, 1, text->n, stdout);
+  if (strcmp(path, "-") != 0) return out_write(path, text->p, text->n, d);
+  fwrite(text->p, 1, text->n, d->result);
   return VQ_OK;
 }
 
@@ -26,14 +26,14 @@ static vq_status print_with_data(driver *d, const vq_module *m, unsigned flags,
   vq_strbuf side = {0}, temp = {0};
   side_path(path, &side);
   vq_strbuf_printf(&temp, "%s.%ld.0.tmp", side.p, (long)getpid());
-  temporary_add(temp.p);
+  temporary_add(d, temp.p);
   const char *slash = strrchr(side.p, '/');
   vq_blob_writer *blobs =
       vq_blob_open(d->ctx, &d->diag, side.p, vq_str_of(slash ? slash + 1 : side.p));
   vq_status s = blobs ? vq_print(text, m, flags, blobs) : VQ_ERR;
   if (blobs && s) vq_blob_abort(blobs);
   if (blobs && !s) s = vq_blob_commit(blobs);
-  temporary_drop(temp.p);
+  temporary_drop(d, temp.p);
   vq_strbuf_release(&temp);
   vq_strbuf_release(&side);
   return s;

@@ -140,7 +140,15 @@ static void put_place(vq_strbuf *out, const vq_loc_info *at) {
     case VQ_LOC_PATH:
       break;
   }
-  vq_strbuf_puts(out, ": ");
+}
+
+void vq_loc_render(vq_strbuf *out, const vq_ctx *ctx, vq_loc loc) {
+  vq_loc_info at = vq_loc_decode(ctx, loc);
+  put_place(out, &at);
+}
+
+void vq_message_text(vq_strbuf *out, const vq_message *m) {
+  put_safe(out, m->text, MAX_TEXT);
 }
 
 // The source line and a caret under column `b`. Of a long line only a window
@@ -174,10 +182,11 @@ void vq_message_render(vq_strbuf *out, const vq_ctx *ctx, const vq_message *m,
   vq_loc_info at = vq_loc_decode(ctx, m->loc);
   if (color) vq_strbuf_puts(out, "\033[1m");
   put_place(out, &at);
+  if (at.kind != VQ_LOC_NONE) vq_strbuf_puts(out, ": ");
   if (color) vq_strbuf_puts(out, paint[m->severity]);
   vq_strbuf_printf(out, "%s: ", word[m->severity]);
   if (color) vq_strbuf_puts(out, "\033[0m");
-  put_safe(out, m->text, MAX_TEXT);
+  vq_message_text(out, m);
   if (m->severity != VQ_NOTE)
     vq_strbuf_printf(out, " [%s]", vq_code_name(m->code));
   vq_strbuf_putc(out, '\n');

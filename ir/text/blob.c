@@ -162,6 +162,9 @@ vq_side_file *vq_side_open(vq_module *m, vq_arena *arena, vq_str path,
     vq_error(diag, VQ_E_blob, loc,
              "side file '%s' must be relative and must not contain '..'",
              vq_strbuf_z(&quoted));
+  } else if (path.n == 0) {
+    vq_error(diag, VQ_E_blob, loc, "side file '%s' cannot be found: this text is no file",
+             vq_strbuf_z(&quoted));
   } else {
     size_t dir = path.n;
     while (dir > 0 && path.p[dir - 1] != '/') dir--;

@@ -13,7 +13,7 @@
 vq_loc vq_parser_loc(vq_parser *p, const vq_tok *t) {
   uint32_t col;
   vq_str line = vq_lex_line(&p->lx, t, &col);
-  return vq_loc_text(p->ctx, p->path, t->line, col, line);
+  return vq_loc_text(p->ctx, p->path.n ? p->path : VQ_LIT("model.vq"), t->line, col, line);
 }
 
 bool vq_parser_fail(vq_parser *p, vq_code code, const vq_tok *at,

@@ -18,6 +18,7 @@
 #include "calib/synthesize.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 #include "calib/scene.h"
 #include "vq/elementary.h"
@@ -50,6 +51,8 @@ typedef struct worker {
   vq_tensor in[VQ_OBJ_ARGS], out[2];  // of @main.grad
   vq_program *program;
   pthread_t thread;
+  vq_fault fault;  // that ended it
+  char why[256];
 } worker;
 
 struct run {
@@ -270,7 +273,7 @@ static int64_t take(run *r) {
   return i;
 }
 
-static void *work(void *user) {
+static void make_batches(void *user) {
   worker *l = user;
   run *r = l->r;
   for (int64_t i; (i = take(r)) < r->n;) {
@@ -279,6 +282,22 @@ static void *work(void *user) {
     r->status = VQ_ERR;
     pthread_mutex_unlock(&r->lock);
   }
+}
+
+static void keep_fault(void *user, vq_fault kind, const char *text) {
+  worker *l = user;
+  l->fault = kind;
+  snprintf(l->why, sizeof l->why, "%s", text);
+}
+
+// A fault on a thread ends all of them and goes on where they are waited for.
+static void *work(void *user) {
+  worker *l = user;
+  if (vq_guarded(make_batches, l, keep_fault)) return NULL;
+  pthread_mutex_unlock(&l->r->lock);  // an error, and no harm, unless it was held
+  pthread_mutex_lock(&l->r->lock);
+  l->r->status = VQ_ERR;
+  pthread_mutex_unlock(&l->r->lock);
   return NULL;
 }
 
@@ -290,6 +309,16 @@ static void work_on_all(run *r) {
     n++;
   work(&r->worker[0]);
   while (n > 1) pthread_join(r->worker[--n].thread, NULL);
+  for (unsigned i = 0; i < r->n_worker; i++)
+    if (r->worker[i].fault) vq_fault_raise(r->worker[i].fault, r->worker[i].why);
+}
+
+static void init_lock(run *r) {
+  pthread_mutexattr_t attr;
+  pthread_mutexattr_init(&attr);
+  pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
+  pthread_mutex_init(&r->lock, &attr);
+  pthread_mutexattr_destroy(&attr);
 }
 
 static float *numbers(run *r, int64_t n) {
@@ -363,7 +392,7 @@ static vq_status make_all(run *r, const vq_func *grad) {
     return VQ_ERR;
   r->total = (r->n + r->batch - 1) / r->batch * r->s->steps;
   r->status = open_workers(r, program, grad);
-  pthread_mutex_init(&r->lock, NULL);
+  init_lock(r);
   if (!r->status) work_on_all(r);
   pthread_mutex_destroy(&r->lock);
   while (r->n_worker > 1) e->ops->release(r->worker[--r->n_worker].program);

@@ -82,6 +82,22 @@ for got in by_*.txt; do
   cmp by_pkg_config.txt "$got"
 done
 
+say libvitqc
+flags=$(PKG_CONFIG_PATH=$pc pkg-config --cflags --libs libvitqc)
+# shellcheck disable=SC2086
+cc -std=c99 $warnings "$source/docs/examples/library/compile.c" $flags -o compile
+libraries=$(dirname "$(find "$prefix" -name libvitqc.so)")
+LD_LIBRARY_PATH=$libraries ./compile "$source/tests/models/fashion/fashion_vit.onnx" \
+  from_library.so -O1
+cmp fashion_vit.so from_library.so
+cat >>user/CMakeLists.txt <<EOF
+add_executable(compiles $source/docs/examples/library/compile.c)
+target_link_libraries(compiles PRIVATE vitqc::compiler)
+EOF
+{ cmake user/build && cmake --build user/build; } >cmake.log 2>&1 || { cat cmake.log; exit 1; }
+user/build/compiles "$source/tests/models/fashion/fashion_vit.onnx" from_cmake.so -O1
+cmp fashion_vit.so from_cmake.so
+
 say man page
 bash -n "$prefix/share/bash-completion/completions/vitqc"
 man=$prefix/share/man/man1/vitqc.1

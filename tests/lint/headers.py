@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+PUBLIC = ("/vitq.h", "/vitq_abi.h", "/vitqc.h")
 FOLDERS = ("runtime", "ir", "passes", "backend", "frontend")
 
 
@@ -31,7 +32,7 @@ def main(root, cc, *include):
         own = {f"-I{os.path.dirname(path)}" for path in headers}
         own = [f"-I{os.path.join(root, top)}", *sorted(own)]
         good &= compiles([cc, "-std=gnu11", "-xc", *flags, *own], headers)
-        public = [h for h in headers if h.endswith(("vitq.h", "vitq_abi.h"))]
+        public = [h for h in headers if h.endswith(PUBLIC)]
         if public:
             good &= compiles([cc, "-std=c99", "-Wpedantic", "-xc", *flags],
                              public)

@@ -15,8 +15,10 @@ ALLOWED = {
     "backend": {"backend", "ir", "runtime"},
     "frontend/onnx": {"frontend/onnx", "ir"},
     "frontend/image": {"frontend/image", "ir"},
-    "frontend/driver": {"frontend/driver", "frontend/onnx", "frontend/image",
-                        "passes", "backend", "ir", "runtime"},
+    "frontend/api": set(),
+    "frontend/driver": {"frontend/driver", "frontend/api", "frontend/onnx",
+                        "frontend/image", "passes", "backend", "ir", "runtime"},
+    "frontend/command": {"frontend/command", "frontend/api"},
 }
 GENERATED = {"onnx.pb-c.h"}
 

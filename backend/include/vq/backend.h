@@ -41,6 +41,9 @@ typedef struct vq_backend_options {
   // it is gone, so that the driver can remove it if a signal ends the process.
   // May be NULL.
   void (*temp_file)(void *user, const char *path, bool live);
+  // Called by the calling thread while code is generated, of which `done` of `total`
+  // parts are finished or begun. VQ_ERR, after a diagnostic, stops. May be NULL.
+  vq_status (*progress)(void *user, int64_t done, int64_t total);
   void *user;
 } vq_backend_options;
 

@@ -65,6 +65,11 @@ void vq_sink_strbuf(void *user, const vq_ctx *ctx, const vq_message *m);
 void vq_message_render(vq_strbuf *out, const vq_ctx *ctx, const vq_message *m,
                        bool color);
 
+// The parts of it: the place, "" when it is unknown, and the text, both made safe to
+// show on a terminal.
+void vq_loc_render(vq_strbuf *out, const vq_ctx *ctx, vq_loc loc);
+void vq_message_text(vq_strbuf *out, const vq_message *m);
+
 // ---- locations -----------------------------------------------------------
 // Paths and names are copied. Names are escaped when rendered.
 

@@ -65,7 +65,8 @@ void vq_digest(const void *p, size_t n, char hex[65]);
 
 // Parses `text` (which must stay alive as long as `m`'s locations are
 // rendered). Side files are looked up relative to `path`'s directory, mapped
-// read-only, range- and checksum-checked. The module is verified.
+// read-only, range- and checksum-checked. The module is verified. A `path` that is NULL
+// or empty stands for text that is no file and has no side files.
 VQ_NODISCARD vq_status vq_parse(vq_ctx *ctx, vq_str text, const char *path,
                                 vq_diag *diag, vq_module **out);
 

@@ -106,7 +106,8 @@ typedef struct vq_instrument {
   vq_str print_before, print_after;  // comma-separated pass names
   bool print_locs;
   void (*print)(void *user, vq_str text);  // receives dumps with banners
-  void (*before)(void *user, const vq_pass *pass, const vq_module *m);  // it runs on `m`
+  // `pass` runs on `m` next, unless this returns VQ_ERR, after a diagnostic.
+  vq_status (*before)(void *user, const vq_pass *pass, const vq_module *m);
   void *user;
   const char *print_to;   // directory for numbered dumps, or NULL
   // Path written when a module is invalid after a pass or a pass finds a fault of
