@@ -12,6 +12,8 @@ typedef struct guard {
   void (*tell)(void *user, vq_fault kind, const char *text);
   void *user;
   bool leaving;  // a fault while one is reported leaves at once
+  void (*hook)(void *user);  // of the caller, put back at the end
+  void *hook_user;
   struct guard *outer;
 } guard;
 
@@ -29,15 +31,22 @@ void vq_bug_hook(void (*hook)(void *user), void *user) {
 
 bool vq_guarded(void (*fn)(void *user), void *user,
                 void (*tell)(void *user, vq_fault kind, const char *text)) {
-  guard g = {.tell = tell, .user = user, .outer = this_thread.guard};
+  guard g = {.tell = tell,
+             .user = user,
+             .outer = this_thread.guard,
+             .hook = this_thread.hook,
+             .hook_user = this_thread.hook_user};
   this_thread.guard = &g;
+  this_thread.hook = NULL;
+  volatile bool whole = false;
   if (setjmp(g.out) == 0) {
     fn(user);
-    this_thread.guard = g.outer;
-    return true;
+    whole = true;
   }
-  this_thread.guard = this_thread.guard->outer;
-  return false;
+  guard *ended = this_thread.guard;
+  vq_bug_hook(ended->hook, ended->hook_user);
+  this_thread.guard = ended->outer;
+  return whole;
 }
 
 static void run_hook(void) {

@@ -63,7 +63,8 @@ _Noreturn void vq_bug(const char *file, int line, const char *fmt, ...)
 // exit code 70 or, after a bug, by abort(). A bug runs the hook in between.
 _Noreturn void vq_fault_raise(vq_fault kind, const char *text);
 
-// Called once by a bug on this thread; may be NULL.
+// Called once by a bug on this thread; may be NULL. Each vq_guarded starts without one and
+// puts its caller's back.
 void vq_bug_hook(void (*hook)(void *user), void *user);
 
 // Calls fn(user) and returns true, or false when a fault on this thread ended it. Then
