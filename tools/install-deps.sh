@@ -6,7 +6,8 @@ set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config llvm-19-dev libprotobuf-c-dev
 protobuf-c-compiler libjpeg62-turbo-dev libpng-dev libxml2-dev"
-tests="check llvm-19-tools clang-19 libclang-rt-19-dev python3 binutils mandoc git"
+tests="check llvm-19-tools clang-19 libclang-rt-19-dev python3
+python3-numpy binutils mandoc git"
 
 want=$build
 [ "${1:-}" = tests ] && want="$want $tests"

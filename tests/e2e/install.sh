@@ -98,6 +98,15 @@ EOF
 user/build/compiles "$source/tests/models/fashion/fashion_vit.onnx" from_cmake.so -O1
 cmp fashion_vit.so from_cmake.so
 
+say Python module
+cat >module.py <<EOF
+import vitqc
+so = vitqc.compile("$source/tests/models/fashion/fashion_vit.onnx", "-O1")
+assert so == open("fashion_vit.so", "rb").read()
+assert vitqc.Model(so).name == "fashion_vit"
+EOF
+PYTHONPATH=$prefix/lib/python3/dist-packages python3 -B module.py
+
 say man page
 bash -n "$prefix/share/bash-completion/completions/vitqc"
 man=$prefix/share/man/man1/vitqc.1
