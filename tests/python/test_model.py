@@ -168,8 +168,7 @@ class Loading(unittest.TestCase):
 
 # Two inputs of different types, two outputs.
 SEVERAL = b"""vq 1
-func @main(%a: tensor<1x3, f32>, %i: tensor<1x2, i64>)
-    -> (s: tensor<1x3, f32>, j: tensor<1x2, i64>) {
+func @main(%a: tensor<1x3,f32>, %i: tensor<1x2,i64>) -> (s: tensor<1x3,f32>, j: tensor<1x2,i64>) {
   %s = add %a, %a : tensor<1x3, f32>
   %j = add %i, %i : tensor<1x2, i64>
   return %s, %j
