@@ -107,12 +107,19 @@ assert vitqc.Model(so).name == "fashion_vit"
 EOF
 PYTHONPATH=$prefix/lib/python3/dist-packages python3 -B module.py
 
-say man page
+say man pages
 bash -n "$prefix/share/bash-completion/completions/vitqc"
-man=$prefix/share/man/man1/vitqc.1
-grep -q 'VITQC 1' "$man"
+man=$prefix/share/man
+grep -q 'VITQC 1' "$man/man1/vitqc.1"
+# All that a header declares is in its page.
+for page in libvitqc:vitqc.h libvitq:vitq.h; do
+  for name in $(sed -n 's/^[A-Za-z].*[ *]\(vitqc\{0,1\}_[a-z_]*\)(.*/\1/p' \
+    "$prefix/include/${page#*:}"); do
+    grep -q "$name(" "$man/man3/${page%:*}.3" || { echo "$page lacks $name"; exit 1; }
+  done
+done
 if command -v mandoc >/dev/null; then
-  mandoc -Tlint -W error "$man"
+  mandoc -Tlint -W error "$man"/man?/*
 else
   echo "skipped: no mandoc"
 fi

@@ -51,7 +51,7 @@ class Compile(unittest.TestCase):
     def test_keywords(self):
         self.assertEqual(compile_tiny(batch=None, quiet=True, stats=False), compile_tiny())
         dumps = self.folder / "dumps"
-        compile_tiny(print_to=dumps, print_after=["fold", "dce"])
+        compile_tiny(print_to=dumps, print_after=["fold", "dce"], on_output=None)
         self.assertTrue(list(dumps.iterdir()))
 
     def test_output_of_options(self):
