@@ -142,7 +142,7 @@ vq_status calibration_write(calibration *c, const vq_exec *exec) {
   if (!folder || opt_given(o, OPT_calib_shard)) return VQ_OK;
   vq_samples all = exec->samples ? *exec->samples : (vq_samples){0};
   if (exec->held) all.n += exec->held->n;
-  if (c->store.d) picture_store_limit(&c->store, all.n);
+  if (c->store.d && picture_store_limit(&c->store, all.n)) return VQ_ERR;
   return write_pictures(c->d, &all, c->type, c->range, folder, !c->store.d);
 }
 

@@ -49,6 +49,10 @@ double made_seconds(const options *o) {
   return text ? read_time(text) : 0;
 }
 
+static double made_settled(const options *o) {
+  return opt_given(o, OPT_calib_settled) ? opt_real(o, OPT_calib_settled) : 0;
+}
+
 int made_check(driver *d) {
   static const struct {
     opt_id id;
@@ -56,7 +60,8 @@ int made_check(driver *d) {
   } said[] = {{OPT_calib, "--calib"}, {OPT_calib_size, "--calib-size"},
               {OPT_calib_steps, "--calib-steps"}, {OPT_seed, "--seed"},
               {OPT_calib_out, "--calib-out"}, {OPT_resume, "--resume"},
-              {OPT_calib_shard, "--calib-shard"}, {OPT_calib_time, "--calib-time"}};
+              {OPT_calib_shard, "--calib-shard"}, {OPT_calib_time, "--calib-time"},
+              {OPT_calib_settled, "--calib-settled"}};
   const options *o = &d->opt;
   int64_t i, n;
   for (size_t k = 0; k < VQ_COUNT(said) && opt_given(o, OPT_profile); k++)
@@ -67,18 +72,26 @@ int made_check(driver *d) {
     return usage_error(d, "--resume=DIR writes pictures there, too: no --calib-out");
   const char *shard = opt_text(o, OPT_calib_shard);
   if (!made_wanted(o)) {
-    const char *what = opt_given(o, OPT_calib_steps)  ? "--calib-steps"
-                       : opt_given(o, OPT_resume)     ? "--resume"
-                       : opt_given(o, OPT_calib_time) ? "--calib-time"
-                       : shard                        ? "--calib-shard"
-                                                      : NULL;
+    const char *what = opt_given(o, OPT_calib_steps)     ? "--calib-steps"
+                       : opt_given(o, OPT_resume)        ? "--resume"
+                       : opt_given(o, OPT_calib_time)    ? "--calib-time"
+                       : opt_given(o, OPT_calib_settled) ? "--calib-settled"
+                       : shard                           ? "--calib-shard"
+                                                         : NULL;
     return what ? usage_error(d, "%s needs --calib=psaq, mimiq, psaq+mimiq or scenes", what)
                 : EXIT_GOOD;
   }
   const char *time = opt_text(o, OPT_calib_time);
   if (time && made_seconds(o) <= 0)
     return usage_error(d, "--calib-time is '%s', expected a time as in 90s or 5m", time);
+  bool until_settled = opt_given(o, OPT_calib_settled);
+  if (until_settled && !(made_settled(o) > 0 && made_settled(o) <= 100))
+    return usage_error(d, "--calib-settled is '%s', expected a percentage above 0, at most 100",
+                       opt_text(o, OPT_calib_settled));
   if (!shard) return EXIT_GOOD;
+  if (until_settled)
+    return usage_error(d, "--calib-shard does not see the pictures of other shards, which "
+                       "--calib-settled is about: give one of them");
   if (time) return usage_error(d, "--calib-shard makes all of its pictures: no --calib-time");
   if (opt_given(o, OPT_passes) || strcmp(opt_text(o, OPT_level), "2") != 0)
     return usage_error(d, "--calib-shard needs -O2");
@@ -116,7 +129,10 @@ static vq_status read_profile(driver *d, made_plan *out) {
   out->made_by = p.made_by, out->n = p.n;
   const char *held = strstr(p.made_by, "held=");
   out->held = held ? strtoll(held + strlen("held="), NULL, 10) : 0;
-  if (out->held >= p.n) out->held = p.n - 1;  // as synthesize has it when time is short
+  out->settled = strstr(p.made_by, "settled=") != NULL;
+  // As synthesize has it when ranges settled, or when time was short.
+  if (out->settled && out->held > (p.n + 8) / 9) out->held = (p.n + 8) / 9;
+  if (out->held >= p.n) out->held = p.n - 1;
   return VQ_OK;
 }
 
@@ -131,6 +147,8 @@ vq_status made_plan_read(driver *d, made_plan *out) {
   vq_strbuf_printf(&text, "held=%lld seed=%lld steps=%lld%s", (long long)held,
                    (long long)opt_count(o, OPT_seed),
                    (long long)opt_count(o, OPT_calib_steps), objective_of(o));
+  out->settled = made_settled(o) > 0;
+  if (out->settled) vq_strbuf_printf(&text, " settled=%.9g", made_settled(o));
   out->made_by = copy(d, &text);
   out->n = size + held, out->held = held;
   out->dir = opt_text(o, opt_given(o, OPT_resume) ? OPT_resume : OPT_calib_out);
@@ -158,6 +176,10 @@ vq_status made_plan_pass(driver *d, const made_plan *plan, vq_pipeline *p) {
     vq_strbuf_printf(&text, "first=%lld every=%lld count=%lld held=0",
                      (long long)plan->shard, (long long)plan->shards,
                      (long long)((plan->n - plan->shard + plan->shards - 1) / plan->shards));
+    s = set(d, p, at, &text);
+  }
+  if (!s && plan->settled && plan->use == STORE_COMPLETE) {
+    vq_strbuf_printf(&text, "held=%lld settled=0", (long long)plan->held);
     s = set(d, p, at, &text);
   }
   if (opt_given(&d->opt, OPT_calib_shard)) vq_pipeline_trim(p, 0, at + 1);

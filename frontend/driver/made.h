@@ -10,6 +10,7 @@ typedef struct made_plan {
   const char *made_by;    // options of synthesize, all but the numbers
   int64_t n, held;        // of pictures, and how many of these are held back
   int64_t shard, shards;  // --calib-shard=i/n; 0 of 1 without
+  bool settled;           // --calib-settled: there may be fewer
   const char *dir;        // NULL: they are not kept
   store_use use;
 } made_plan;

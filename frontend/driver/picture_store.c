@@ -6,6 +6,8 @@
 // the same bytes.
 #include "picture_store.h"
 
+#include <unistd.h>
+
 #include "pictures.h"
 #include "vq/image.h"
 #include "vq/text.h"
@@ -93,17 +95,22 @@ static vq_status save(void *user, int64_t number, const float *x, vq_diag *diag)
   return now_seconds() - s->written > 1 ? picture_store_close(s) : VQ_OK;
 }
 
-void picture_store_limit(picture_store *s, int64_t n) {
-  if (n >= s->profile.n) return;
-  s->profile.n = n;
-  s->unwritten = true;
-}
-
 vq_status picture_store_close(picture_store *s) {
   if (!s->unwritten) return VQ_OK;
   if (calib_profile_write(s->d, s->dir, &s->profile)) return VQ_ERR;
   s->unwritten = false;
   s->written = now_seconds();
+  return VQ_OK;
+}
+
+// The profile first: it lists no picture that is not there.
+vq_status picture_store_limit(picture_store *s, int64_t n) {
+  int64_t all = s->profile.n;
+  if (n >= all) return VQ_OK;
+  s->profile.n = n;
+  s->unwritten = true;
+  if (picture_store_close(s)) return VQ_ERR;
+  for (; n < all; n++) unlink(calib_picture_path(s->d, s->dir, n));
   return VQ_OK;
 }
 
@@ -120,6 +127,19 @@ static vq_status check_complete(const picture_store *s) {
                   (long long)first);
 }
 
+static bool until_settled(const calib_profile *p) {
+  return strstr(p->made_by, "settled=") != NULL;
+}
+
+// Pictures of a set that has settled: as long as that is not seen again, it may be as
+// large as `want`.
+static vq_status take_over(picture_store *s, const calib_profile *want) {
+  profile_picture *from = s->profile.picture;
+  memcpy(want->picture, from, (size_t)s->profile.n * sizeof *from);
+  s->profile = *want;
+  return VQ_OK;
+}
+
 // What is there has to be what would be made.
 static vq_status read_profile(picture_store *s, const calib_profile *want) {
   vq_loc loc = at_path(s->d, calib_profile_path(s->d, s->dir));
@@ -128,8 +148,10 @@ static vq_status read_profile(picture_store *s, const calib_profile *want) {
     return vq_error(&s->d->diag, VQ_E_picture, loc,
                     "these pictures were made of another model, or with another --batch, "
                     "--input-shape or --preprocess");
-  if (strcmp(s->profile.made_by, want->made_by) == 0 && s->profile.n == want->n)
-    return VQ_OK;
+  if (strcmp(s->profile.made_by, want->made_by) == 0) {
+    if (s->profile.n == want->n) return VQ_OK;
+    if (s->profile.n < want->n && until_settled(want)) return take_over(s, want);
+  }
   return vq_error(&s->d->diag, VQ_E_picture, loc,
                   "these are %lld pictures made by '%s', expected %lld by '%s'",
                   (long long)s->profile.n, s->profile.made_by, (long long)want->n,

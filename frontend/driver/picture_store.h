@@ -34,8 +34,9 @@ VQ_NODISCARD vq_status picture_store_open(driver *d, const vq_module *m,
 // Notes in `m`, as imported, which model it is, so that pictures made of it are known to
 // fit what passes make of it.
 void picture_store_mark(vq_module *m);
-// There are no more than `n` pictures: time was short.
-void picture_store_limit(picture_store *s, int64_t n);
+// There are no more than `n` pictures: time was short, or ranges had settled. What was
+// made of others goes.
+VQ_NODISCARD vq_status picture_store_limit(picture_store *s, int64_t n);
 // Writes what is not written yet.
 VQ_NODISCARD vq_status picture_store_close(picture_store *s);
 

@@ -198,20 +198,25 @@ static void take_preprocess(applier *a, const recipe_item *it) {
 static vq_status take_calibration(applier *a, const recipe_item *it) {
   const char *from = it->value[AT_from];
   bool made = !from || strcmp(from, "psaq") == 0 || strcmp(from, "mimiq") == 0 ||
-              strcmp(from, "psaq+mimiq") == 0;
+              strcmp(from, "psaq+mimiq") == 0 || strcmp(from, "scenes") == 0;
   if (it->value[AT_steps] && !made)
     return wrong(a, it->at[AT_steps], "only pictures out of the model are made in steps");
   if (it->value[AT_time] && !made)
     return wrong(a, it->at[AT_time], "only pictures out of the model take a time to make");
+  if (it->value[AT_settled] && !made)
+    return wrong(a, it->at[AT_settled],
+                 "only pictures out of the model are made until ranges have settled");
   if (opt_given(&a->d->opt, OPT_profile)) return VQ_OK;  // which says all of it
   static const struct {
     opt_id id;
     recipe_attr attr;
   } said[] = {{OPT_calib, AT_from}, {OPT_calib_size, AT_size}, {OPT_calib_steps, AT_steps},
-              {OPT_seed, AT_seed}, {OPT_calib_time, AT_time}};
-  bool other = opt_given(&a->d->opt, OPT_calib);  // then steps and time are of another way
+              {OPT_seed, AT_seed}, {OPT_calib_time, AT_time},
+              {OPT_calib_settled, AT_settled}};
+  bool other = opt_given(&a->d->opt, OPT_calib);  // then how they are made is of another way
   for (size_t i = 0; i < VQ_COUNT(said); i++)
-    if (!other || (said[i].id != OPT_calib_steps && said[i].id != OPT_calib_time))
+    if (!other || (said[i].id != OPT_calib_steps && said[i].id != OPT_calib_time &&
+                   said[i].id != OPT_calib_settled))
       give(a->d, said[i].id, it->value[said[i].attr]);
   return VQ_OK;
 }

@@ -6,7 +6,8 @@
 
 typedef enum value_kind {
   IS_TEXT, IS_SHAPE, IS_COUNT, IS_WIDTH, IS_ROLES, IS_RANGES, IS_GLOB, IS_TRUE, IS_OBSERVER,
-  IS_CODE, IS_NUMBERS, IS_PIXELS, IS_INTERP, IS_TIME, IS_SIZE, IS_DECIBELS, IS_ONE
+  IS_CODE, IS_NUMBERS, IS_PIXELS, IS_INTERP, IS_TIME, IS_SIZE, IS_DECIBELS, IS_PERCENT,
+  IS_ONE
 } value_kind;
 
 static const value_kind kinds[] = {
@@ -138,6 +139,8 @@ const char *recipe_value_wrong(recipe_attr a, const char *v) {
     case IS_SIZE:
       return is_quantity(v, "|B|KB|MB|KiB|MiB") ? NULL : "a size in B, KB, MB, KiB or MiB";
     case IS_DECIBELS: return is_quantity(v, "|dB") ? NULL : "decibels, as in 20dB";
+    case IS_PERCENT:
+      return is_quantity(v, "|") && atof(v) <= 100 ? NULL : "a number above 0, at most 100";
     case IS_ONE: return strcmp(v, "1") == 0 ? NULL : "1";
   }
   return NULL;

@@ -110,6 +110,7 @@ static void calibration(writer *w) {
   attr_z(w, AT_steps, o->value[OPT_calib_steps]);
   attr_z(w, AT_seed, o->value[OPT_seed]);
   attr_z(w, AT_time, o->value[OPT_calib_time]);
+  attr_z(w, AT_settled, o->value[OPT_calib_settled]);
 }
 
 // What a budget chose is among the rules, so the budget itself is not written.

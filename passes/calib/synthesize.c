@@ -262,12 +262,20 @@ static vq_status make_batch(worker *l, const vq_wanted *wanted, int64_t n) {
 
 // ---- threads -----------------------------------------------------------------------
 
+static vq_status ask(const vq_synthesis *s, int64_t number, bool *wanted) {
+  *wanted = true;
+  return s->wants ? s->wants(s->user, number, wanted) : VQ_OK;
+}
+
 // The next batch to make, or r->n. What was begun is finished.
 static int64_t take(run *r) {
   const vq_synthesis *s = r->s;
+  bool wanted = true;
   pthread_mutex_lock(&r->lock);
   int64_t i = r->next;
   if (r->status || (i > 0 && i < r->n && s->enough && s->enough(s->user))) i = r->n;
+  if (i < r->n && ask(s, r->wanted[i].number, &wanted)) r->status = VQ_ERR;
+  if (r->status || !wanted) i = r->n;
   if (i < r->n) r->next = i + r->batch < r->n ? i + r->batch : r->n;
   pthread_mutex_unlock(&r->lock);
   return i;
@@ -349,7 +357,7 @@ static vq_status fit_memory(const run *r, const vq_program *program, const vq_fu
   uint64_t shared = 0, each = 0, bytes = (uint64_t)r->count * sizeof(float);
   if (!e->memory_limit || !e->ops->memory) return VQ_OK;
   e->ops->memory(program, &shared, &each);
-  shared += (uint64_t)r->n_all * bytes;
+  shared += (uint64_t)r->n_all * bytes + r->s->bytes;
   each += 3 * (uint64_t)r->batch * bytes;
   for (unsigned i = 0; i < grad->n_arg; i++) each += (uint64_t)vq_type_bytes(grad->arg[i].type);
   for (unsigned i = 0; i < 2; i++) each += (uint64_t)vq_type_bytes(grad->result[i]);
@@ -402,18 +410,25 @@ static vq_status make_all(run *r, const vq_func *grad) {
 
 // ---- all pictures ------------------------------------------------------------------
 
-// Paints those that are not descended; the others are listed in `moving`.
-static vq_status paint_stills(const run *r, const vq_wanted *wanted, int64_t n,
+// Paints those that are not descended; the others are listed in `moving`. *n: how many
+// are wanted of both.
+static vq_status paint_stills(const run *r, const vq_wanted *wanted, int64_t *n,
                               vq_wanted *moving, int64_t *n_moving) {
   const vq_synthesis *s = r->s;
+  bool yes;
   *n_moving = 0;
-  for (int64_t i = 0; i < n; i++) {
+  for (int64_t i = 0; i < *n; i++) {
     if (!style_of(s, wanted[i].number)->still) {
       moving[(*n_moving)++] = wanted[i];
       continue;
     }
+    if (ask(s, wanted[i].number, &yes)) return VQ_ERR;
+    if (!yes) {
+      *n = i;
+      break;
+    }
     vq_rng rng = stream(s, wanted[i].number);
-    if (s->progress && s->progress(s->user, i, n, 0)) return VQ_ERR;
+    if (s->progress && s->progress(s->user, i, *n, 0)) return VQ_ERR;
     paint(r, &rng, wanted[i].x);
     if (s->finished && s->finished(s->user, wanted[i].number, wanted[i].x)) return VQ_ERR;
   }
@@ -445,7 +460,7 @@ vq_status vq_synthesize(vq_module *m, const vq_synthesis *s, const vq_wanted *wa
                     (long long)r.channels, (int)VQ_COUNT(s->lo));
   vq_wanted *moving = VQ_NEW_N(pc->temp, vq_wanted, (size_t)n);
   r.wanted = moving;
-  if (paint_stills(&r, wanted, n, moving, &r.n)) return VQ_ERR;
+  if (paint_stills(&r, wanted, &n, moving, &r.n)) return VQ_ERR;
   if (r.n && descend(&r, m)) return VQ_ERR;
   *n_made = n;
   for (int64_t i = 0; i < n && r.next < r.n; i++)

@@ -29,6 +29,10 @@ typedef struct vq_synthesis {
   vq_status (*finished)(void *user, int64_t number, float *x);
   // Asked after each batch; to be content with less than all ends it. May be NULL.
   bool (*enough)(void *user);
+  // Asked before picture `number`, or the batch that it is the first of, is begun:
+  // whether it is still wanted. None behind it is when it is not. May be NULL.
+  vq_status (*wants)(void *user, int64_t number, bool *yes);
+  uint64_t bytes;  // that the user works in beside the pictures (pc->exec->memory_limit)
   void *user;
 } vq_synthesis;
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # An integer model from nothing but the shipped float one: accuracy without a
-# picture; the same bytes by one thread and two, by shards that are merged, and from a
-# profile; others by another seed; other pictures by another objective.
+# picture; the same bytes by one thread and two, by shards that are merged, from a
+# profile, and for a set that is as large as it takes; others by another seed; other
+# pictures by another objective.
 #
 # usage: synthesize.sh VITQC SOURCE_DIR
 set -eu
@@ -37,6 +38,16 @@ compile heads.so $few --calib=psaq+mimiq --calib-out=heads
 compile scenes.so $few --calib=scenes --calib-out=scenes  # as every second one is anyway
 cmp all/00001.png scenes/00001.png
 ! cmp -s all/00000.png scenes/00000.png
+
+echo "== the same set when ranges have settled"
+until="--calib-steps=2 --calib-settled=20"
+compile first.so $until --threads=1 --calib-out=first
+compile second.so $until --threads=2 --resume=second
+compile third.so --profile=second
+cmp first.so second.so
+cmp first.so third.so
+diff -r first second
+[ "$(ls second/*.png | wc -l)" -lt 72 ]
 
 echo "== accuracy"
 compile float.so -O1

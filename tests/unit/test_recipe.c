@@ -130,7 +130,10 @@ START_TEST(test_budgets) {
       {R "<budget sqnr='20dB'/>" END, NULL, OPT_mixed, "sqnr>=20dB"},
       {R "<budget sqnr='20dB'/>" END, "--mixed=size<=1MB", OPT_mixed, "size<=1MB"},
       {R "<calibration time='90s'/>" END, NULL, OPT_calib_time, "90s"},
-      {R "<calibration time='90s'/>" END, "--calib-time=1.5m", OPT_calib_time, "1.5m"}};
+      {R "<calibration time='90s'/>" END, "--calib-time=1.5m", OPT_calib_time, "1.5m"},
+      {R "<calibration settled='2.5'/>" END, NULL, OPT_calib_settled, "2.5"},
+      {R "<calibration from='scenes' settled='5'/>" END, "--calib-settled=1",
+       OPT_calib_settled, "1"}};
   for (size_t i = 0; i < VQ_COUNT(row); i++) {
     world w;
     begin(&w, row[i].text, strlen(row[i].text), row[i].option);
@@ -138,11 +141,12 @@ START_TEST(test_budgets) {
     says(&w, row[i].id, row[i].want);
     end(&w);
   }
-  static const char text[] = R "<calibration time='90s'/>" END;
+  static const char text[] = R "<calibration time='90s' settled='5'/>" END;
   world w;
   begin(&w, text, strlen(text), "--calib=noise");
   ck_assert_int_eq(recipe_apply(&w.d), VQ_OK);
   ck_assert(!opt_given(&w.d.opt, OPT_calib_time));
+  ck_assert(!opt_given(&w.d.opt, OPT_calib_settled));
   end(&w);
 }
 END_TEST
@@ -221,6 +225,12 @@ static const bad wrong[] = {
     {R "<calibration time='soon'/>" END, 2, 20, "expected a time, as in 90s", false},
     {R "<calibration time='5h'/>" END, 2, 20, "expected a time, as in 90s", false},
     {R "<calibration from='noise' time='9s'/>" END, 2, 33, "take a time to make", false},
+    {R "<calibration settled='5%'/>" END, 2, 23, "expected a number above 0, at most 100",
+     false},
+    {R "<calibration settled='0'/>" END, 2, 23, "expected a number above 0", true},
+    {R "<calibration settled='100.5'/>" END, 2, 23, "at most 100", false},
+    {R "<calibration from='noise' settled='5'/>" END, 2, 36, "until ranges have settled",
+     false},
     {R "<layer block='0' float='true'><layer/></layer>" END, 2, 31,
      "<layer> stands in <layer>, which has no content", false},
     {R "<defaults/>\n\t<defaults/>" END, 3, 2, "a second <defaults>", false},
