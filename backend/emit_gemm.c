@@ -268,34 +268,13 @@ static vq_tile tile_of(const vq_emit *e, const gemm *g, LLVMValueRef row) {
   return t;
 }
 
-// Rows [row, row + rows) of the block at hand.
-static void emit_tile(const vq_emit *e, void *user, LLVMValueRef row,
-                      LLVMValueRef rows) {
-  gemm *g = user;
-  LLVMValueRef at = vq_add(e, g->row0, row);
-  bool direct = vq_chain_empty(&g->chain) && g->cols == g->width;
-  LLVMValueRef c = vq_add(e, vq_mulk(e, at, g->n), g->col);
-  vq_tile t = tile_of(e, g, at);
-  if (direct) t.c = vq_at(e, e->f32, e->result[0], c), t.ldc = g->n;
-  vq_tile_call(e, &g->product, &t, rows);
-  if (!direct) finish_sums(e, g, e->scratch, at, vq_k64(e, 0), rows);
-}
-
 // Elements of a column of w, of four bytes as those of A.
 static int64_t w_depth(const gemm *g) { return g->nibbles ? (g->k + 1) / 2 : g->k; }
 
-// The panels of the group, from nibbles or to codes of i16.
-static void unpack_group(const vq_emit *e, const gemm *g) {
-  LLVMValueRef panel = vq_divk(e, g->col, VQ_PANEL);
-  LLVMValueRef from = vq_mulk(e, panel, w_depth(g) * VQ_PANEL);
-  (g->wide ? vq_widen_panels : vq_unpack)(
-      e, vq_at(e, e->f32, vq_arg_ptr(e, g->w), from),
-      vq_atk(e, e->i8, e->scratch, g->w_at), (g->cols + VQ_PANEL - 1) / VQ_PANEL, g->k);
-}
-
 // B of a group lies behind that of the one before. When a group begins, its first
 // tile would wait for every line; and runs are too short for the prefetcher of the
-// processor. So the blocks of rows of a group share in fetching the next one.
+// processor. So the blocks of rows of a group share in fetching the next one, or, where
+// tiles fetch, the first few of its tiles.
 static int64_t lines_of_group(const gemm *g) {
   return (int64_t)g->shape.vecs * g->shape.lanes * w_depth(g) * 4 / VQ_CACHE_LINE;
 }
@@ -310,6 +289,62 @@ static void fetch_ahead(const vq_emit *e, const gemm *g) {
   LLVMValueRef line = vq_add(e, from, vq_mulk(e, l.i, VQ_CACHE_LINE));
   vq_prefetch(e, vq_at(e, e->i8, at, line), 2);
   vq_loop_end(e, &l);
+}
+
+// Blocks have at most two tiles, whose turns are a line each: four of them suffice.
+static bool fetches_in_tiles(const vq_emit *e, const gemm *g) {
+  return vq_tile_fetches(e->target, &g->product) && g->col_chunks == 1 && g->step >= 4;
+}
+
+// What the tile at row `row` of the block at hand fetches: its share, or a line of its own
+// operands again and again.
+static void choose_fetch(const vq_emit *e, const gemm *g, LLVMValueRef row, vq_tile *t) {
+  LLVMValueRef nth = vq_mulk(e, LLVMBuildNSWSub(e->b, g->block, g->first, ""), 2);
+  LLVMValueRef second = LLVMBuildICmp(e->b, LLVMIntSGT, row, vq_k64(e, 0), "");
+  nth = vq_add(e, nth, LLVMBuildZExt(e->b, second, e->i64, ""));
+  int64_t turns = g->k / VQ_TILE_STEPS, most = turns ? lines_of_group(g) / turns : 0;
+  LLVMValueRef some = LLVMBuildICmp(e->b, LLVMIntSLT, nth, vq_k64(e, most), "");
+  LLVMValueRef at = vq_mulk(e, vq_addk(e, g->col, g->width), w_depth(g) * 4);
+  at = vq_add(e, at, vq_mulk(e, nth, turns * VQ_CACHE_LINE));
+  at = vq_at(e, e->i8, vq_arg_ptr(e, g->w), at);
+  t->fetch = LLVMBuildSelect(e->b, some, at, t->init, "");
+  t->stride = LLVMBuildSelect(e->b, some, vq_k64(e, VQ_CACHE_LINE), vq_k64(e, 0), "");
+}
+
+// What the epilogue of rows [row, row + rows) will read beside its sums: a line or two of
+// each row, which the processor does not see coming.
+static void fetch_operands(const vq_emit *e, const gemm *g, LLVMValueRef row,
+                           LLVMValueRef rows) {
+  vq_loop l;
+  vq_loop_begin(e, &l, row, vq_add(e, row, rows), 1, 0, NULL);
+  vq_chain_fetch(e, &g->chain, l.i, g->col, g->width);
+  vq_loop_end(e, &l);
+}
+
+// Rows [row, row + rows) of the block at hand.
+static void emit_tile(const vq_emit *e, void *user, LLVMValueRef row,
+                      LLVMValueRef rows) {
+  gemm *g = user;
+  LLVMValueRef at = vq_add(e, g->row0, row);
+  bool direct = vq_chain_empty(&g->chain) && g->cols == g->width;
+  LLVMValueRef c = vq_add(e, vq_mulk(e, at, g->n), g->col);
+  vq_tile t = tile_of(e, g, at);
+  if (fetches_in_tiles(e, g)) choose_fetch(e, g, row, &t);
+  if (direct)
+    t.c = vq_at(e, e->f32, e->result[0], c), t.ldc = g->n;
+  else if (!g->product.codes)
+    fetch_operands(e, g, at, rows);
+  vq_tile_call(e, &g->product, &t, rows);
+  if (!direct) finish_sums(e, g, e->scratch, at, vq_k64(e, 0), rows);
+}
+
+// The panels of the group, from nibbles or to codes of i16.
+static void unpack_group(const vq_emit *e, const gemm *g) {
+  LLVMValueRef panel = vq_divk(e, g->col, VQ_PANEL);
+  LLVMValueRef from = vq_mulk(e, panel, w_depth(g) * VQ_PANEL);
+  (g->wide ? vq_widen_panels : vq_unpack)(
+      e, vq_at(e, e->f32, vq_arg_ptr(e, g->w), from),
+      vq_atk(e, e->i8, e->scratch, g->w_at), (g->cols + VQ_PANEL - 1) / VQ_PANEL, g->k);
 }
 
 // ---- tiles that overlap ----------------------------------------------------------
@@ -355,18 +390,9 @@ static LLVMValueRef overlap_sums(const vq_emit *e, LLVMValueRef block) {
   return vq_at(e, e->i32, e->scratch, at);
 }
 
-// What the epilogue of the block at hand will read beside its sums. Among
-// multiply-adds few of its loads are under way at a time.
-static void fetch_operands(const vq_emit *e, const gemm *g) {
-  vq_loop l;
-  vq_loop_begin(e, &l, g->row0, vq_add(e, g->row0, g->rows_here), 1, 0, NULL);
-  vq_chain_fetch(e, &g->chain, l.i, g->col, g->width);
-  vq_loop_end(e, &l);
-}
-
 // The block at hand, and what is left of the one before unless it is the first.
 static void overlap_block(const vq_emit *e, gemm *g) {
-  fetch_operands(e, g);
+  fetch_operands(e, g, g->row0, g->rows_here);
   LLVMValueRef none = vq_k64(e, 0);
   LLVMValueRef before = vq_addk(e, g->block, -1);
   LLVMValueRef is_first = LLVMBuildICmp(e->b, LLVMIntEQ, g->block, g->first, "");
@@ -426,7 +452,7 @@ static vq_amx amx_begin(const vq_emit *e, const gemm *g) {
 // ---- tasks -------------------------------------------------------------------
 
 static void block_tiles(const vq_emit *e, gemm *g) {
-  fetch_ahead(e, g);
+  if (!fetches_in_tiles(e, g)) fetch_ahead(e, g);
   vq_each_block(e, &g->product, g->rows_here, emit_tile, g);
 }
 

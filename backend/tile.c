@@ -183,19 +183,29 @@ void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
 
 enum {
   A = VQ_TILE_A, LDA = VQ_TILE_LDA, B = VQ_TILE_B, PANEL = VQ_TILE_PANEL, K = VQ_TILE_K,
-  INIT = VQ_TILE_INIT, C = VQ_TILE_C, LDC = VQ_TILE_LDC, CONFIG = VQ_TILE_CONFIG,
+  INIT = VQ_TILE_INIT, C = VQ_TILE_C, LDC = VQ_TILE_LDC, MORE = VQ_TILE_MORE,
+  CONFIG = VQ_TILE_CONFIG, FETCH = VQ_TILE_FETCH, STRIDE = VQ_TILE_STRIDE,
   N_PARAM = VQ_TILE_N_PARAM
 };
 
-static unsigned n_param(vq_tile_id id) {
-  return id.kind == VQ_TILE_AMX ? N_PARAM : CONFIG;
+static bool fetches(const vq_target *t, vq_tile_kind kind) {
+  return kind == VQ_TILE_F32 && t->n_vector_reg == 16;
+}
+
+bool vq_tile_fetches(const vq_target *t, const vq_product *p) {
+  return fetches(t, vq_tile_kind_of(t, p));
+}
+
+static unsigned n_param(const vq_target *t, vq_tile_id id) {
+  if (id.kind == VQ_TILE_AMX) return CONFIG + 1;
+  return fetches(t, id.kind) ? N_PARAM : MORE;
 }
 
 LLVMTypeRef vq_tile_type(const vq_emit *e, vq_tile_id id) {
   LLVMTypeRef param[N_PARAM] = {
-      [A] = e->ptr,   [LDA] = e->i64, [B] = e->ptr,   [PANEL] = e->i64, [K] = e->i64,
-      [INIT] = e->ptr, [C] = e->ptr,  [LDC] = e->i64, [CONFIG] = e->ptr};
-  return LLVMFunctionType(e->void_, param, n_param(id), false);
+      [A] = e->ptr,    [LDA] = e->i64, [B] = e->ptr,   [PANEL] = e->i64, [K] = e->i64,
+      [INIT] = e->ptr, [C] = e->ptr,   [LDC] = e->i64, [MORE] = e->ptr,  [STRIDE] = e->i64};
+  return LLVMFunctionType(e->void_, param, n_param(e->target, id), false);
 }
 
 // n * stride as odd * stride * 2^shift.
@@ -224,7 +234,7 @@ static LLVMValueRef row_at(const vq_emit *e, LLVMValueRef base,
 
 static void mark_params(vq_emit *e) {
   for (unsigned i = 0; i < LLVMCountParams(e->fn); i++) {
-    if (i != A && i != B && i != INIT && i != C && i != CONFIG) continue;
+    if (i != A && i != B && i != INIT && i != C && i != MORE) continue;
     vq_llvm_attr(e->lc, e->fn, i + 1, "noalias", 0);
     vq_llvm_attr(e->lc, e->fn, i + 1, "nocapture", 0);
     if (i != C) vq_llvm_attr(e->lc, e->fn, i + 1, "readonly", 0);
@@ -317,6 +327,26 @@ static void sum_loop(const vq_emit *e, sums *s, LLVMValueRef lo, LLVMValueRef hi
   memcpy(s->v, l.v, (s->n + 2) * sizeof *s->v);
 }
 
+// All steps of e->fn.
+static void sum_all(const vq_emit *e, sums *s) {
+  LLVMValueRef k = LLVMGetParam(e->fn, K), done = vq_k64(e, 0);
+  if (fetches(e->target, s->id.kind)) {
+    vq_loop l;
+    LLVMValueRef line = LLVMGetParam(e->fn, FETCH), turns = vq_divk(e, k, VQ_TILE_STEPS);
+    LLVMValueRef carry[VQ_MAX_CARRY];
+    memcpy(carry, s->v, (s->n + 2) * sizeof *carry);
+    carry[s->n + 2] = line;
+    vq_loop_begin(e, &l, done, turns, 1, s->n + 3, carry);
+    vq_prefetch(e, l.v[s->n + 2], 2);
+    l.v[s->n + 2] = vq_at(e, e->i8, l.v[s->n + 2], LLVMGetParam(e->fn, STRIDE));
+    for (unsigned i = 0; i < VQ_TILE_STEPS; i++) sum_step(e, s, l.v);
+    vq_loop_end(e, &l);
+    memcpy(s->v, l.v, (s->n + 2) * sizeof *s->v);
+    done = vq_mulk(e, turns, VQ_TILE_STEPS);
+  }
+  sum_loop(e, s, done, k, NULL, false);
+}
+
 static void store_sums(const vq_emit *e, const sums *s, LLVMValueRef c,
                        LLVMValueRef ldc) {
   unsigned vecs = s->id.vecs;
@@ -387,7 +417,7 @@ void vq_tile_body(vq_emit *e, vq_tile_id id) {
     small_body(e, &s);
     return;
   }
-  sum_loop(e, &s, vq_k64(e, 0), LLVMGetParam(e->fn, K), NULL, false);
+  sum_all(e, &s);
   store_sums(e, &s, LLVMGetParam(e->fn, C), LLVMGetParam(e->fn, LDC));
 }
 
@@ -409,7 +439,7 @@ static void call(const vq_emit *e, vq_tile_id id, LLVMValueRef *arg) {
     vq_llvm_attr(e->lc, fn, LLVMAttributeFunctionIndex, "nounwind", 0);
   }
   vq_strbuf_release(&name);
-  LLVMBuildCall2(e->b, vq_tile_type(e, id), fn, arg, n_param(id), "");
+  LLVMBuildCall2(e->b, vq_tile_type(e, id), fn, arg, n_param(e->target, id), "");
 }
 
 void vq_tile_in_place(const vq_emit *e, const vq_product *p, const vq_tile *t,
@@ -430,10 +460,14 @@ void vq_tile_call(const vq_emit *e, const vq_product *p, const vq_tile *t,
       [A] = t->a, [LDA] = vq_k64(e, t->lda * 4), [B] = panel_at(e, t),
       [PANEL] = vq_k64(e, t->k * VQ_PANEL * 4), [K] = vq_k64(e, t->k),
       [INIT] = t->init, [C] = t->c, [LDC] = vq_k64(e, t->ldc * 4),
-      [CONFIG] = t->config};
+      [MORE] = t->config};
   unsigned count[4], n = row_counts(e->target, p, count);
   unsigned cols = t->vecs * vq_f32_lanes(e->target);
   if (t->config) arg[K] = vq_k64(e, t->k / vq_amx_step(p));
+  if (vq_tile_fetches(e->target, p)) {
+    arg[FETCH] = t->fetch ? t->fetch : t->init;
+    arg[STRIDE] = t->fetch ? t->stride : vq_k64(e, 0);
+  }
   vq_if f[4];
   for (unsigned i = 0; i + 1 < n; i++) {
     vq_if_begin(e, &f[i], LLVMBuildICmp(e->b, LLVMIntEQ, rows,

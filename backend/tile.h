@@ -48,12 +48,18 @@ typedef struct vq_tile_id {
 } vq_tile_id;
 
 // Its parameters. Strides are in bytes, so that the index of an address is a
-// register as it is; K counts elements, or the steps of AMX, which alone is given
-// its configuration.
+// register as it is; K counts elements, or the steps of AMX. Behind them come for AMX its
+// configuration, and for tiles that fetch (vq_tile_fetches) what they fetch.
 enum {
   VQ_TILE_A, VQ_TILE_LDA, VQ_TILE_B, VQ_TILE_PANEL, VQ_TILE_K, VQ_TILE_INIT,
-  VQ_TILE_C, VQ_TILE_LDC, VQ_TILE_CONFIG, VQ_TILE_N_PARAM
+  VQ_TILE_C, VQ_TILE_LDC, VQ_TILE_MORE, VQ_TILE_CONFIG = VQ_TILE_MORE,
+  VQ_TILE_FETCH = VQ_TILE_MORE, VQ_TILE_STRIDE, VQ_TILE_N_PARAM
 };
+
+// Tiles of floats with 16 registers do VQ_TILE_STEPS steps between two tests of their loop,
+// and fetch a cache line to the second-level cache in each such turn.
+#define VQ_TILE_STEPS 4
+bool vq_tile_fetches(const vq_target *t, const vq_product *p);
 
 // Calls `add` for each that product `p` needs.
 typedef void (*vq_tile_fn)(void *user, vq_tile_id id);
@@ -87,6 +93,8 @@ typedef struct vq_tile {
   LLVMValueRef b;  // the matrix, all panels
   LLVMValueRef init, c, col;
   LLVMValueRef config;  // vq_amx_begin's; NULL without AMX
+  LLVMValueRef fetch;   // the first line that it fetches; NULL: none, or it does not
+  LLVMValueRef stride;  // bytes from one line to the next, i64
   int64_t lda, k, ldc;
   unsigned vecs;
 } vq_tile;
