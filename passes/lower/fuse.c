@@ -9,7 +9,8 @@
 // nothing of the group but the last value is visible outside, so they cannot
 // depend on it. A dequantize of such an operand comes along, so that a residual
 // is read as codes. What is elementwise and left over then forms groups of its own
-// the same way.
+// the same way, with the elementwise ops on floats that make their other operands: a
+// whole expression, as the slope of an activation, becomes one kernel.
 #include "passes.h"
 #include "vq/rewrite.h"
 #include "vq/strbuf.h"
@@ -88,6 +89,34 @@ static void take_codes(group *g, vq_op *op) {
   }
 }
 
+static bool is_floats(const vq_op *op) {
+  bool all = op->out->type->dtype == VQ_f32;
+  for (unsigned i = 0; i < op->n_in; i++) all &= vq_in(op, i)->type->dtype == VQ_f32;
+  return all;
+}
+
+// The op that makes operand `i` of `op`, for it alone and elementwise on floats; else NULL.
+static vq_op *maker_of(const group *g, const vq_op *op, unsigned i) {
+  const vq_value *v = vq_in(op, i);
+  vq_op *def = v->kind == VQ_VALUE_RESULT ? v->def : NULL;
+  if (!def || has(g, def) || only_user(v) != op || !same_shape(v->type, op->out->type) ||
+      !is_chainable(def) || !is_floats(def))
+    return NULL;
+  return def;
+}
+
+// Moves what makes operands of `op` in front of it, in order, as far as there is room for
+// that and for `op`.
+static void take_makers(group *g, vq_op *op) {
+  for (unsigned i = 0; i < op->n_in && g->n + 2 <= MAX_GROUP; i++) {
+    vq_op *def = maker_of(g, op, i);
+    if (!def) continue;
+    vq_move_op(def, op);
+    take_makers(g, def);
+    g->op[g->n++] = def;
+  }
+}
+
 static void grow(group *g) {
   while (g->n + 3 <= MAX_GROUP) {
     const vq_value *v = g->op[g->n - 1]->out;
@@ -95,6 +124,7 @@ static void grow(group *g) {
     if (!next || !is_chainable(next) || !same_shape(v->type, next->out->type))
       return;
     take_codes(g, next);
+    if (!is_anchor(g->op[g->anchor])) take_makers(g, next);
     g->op[g->n++] = next;
   }
 }
