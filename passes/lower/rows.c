@@ -19,7 +19,8 @@
 // fuse then forms. The operand's own chain may then be absorbed as well, so
 // the pass goes on from there.
 //
-// Slices that only attention reads stay: its kernel reads through strides.
+// Slices that only attention and its gradient read stay: their kernels read through
+// strides.
 #include "passes.h"
 #include "vq/rewrite.h"
 
@@ -398,9 +399,10 @@ static bool is_settled(const chain *c, bool plain) {
   return x == c->root;
 }
 
-// Reads slices where they lie.
-static bool is_attention(const vq_op *op) {
-  return op->code == VQ_OP_attention || op->code == VQ_OP_attention_int;
+// Reads a slice that is its operand `i` where it lies.
+static bool reads_slices(const vq_op *op, unsigned i) {
+  return op->code == VQ_OP_attention || op->code == VQ_OP_attention_int ||
+         (op->code == VQ_OP_attention_grad && i <= 2);
 }
 
 // True when something besides movement reads the result of `op`.
@@ -409,7 +411,7 @@ static bool is_end(const vq_op *op) {
   vq_each_use(op->out, u) {
     bool index = u->idx != 0 && u->user->code != VQ_OP_concat;
     if (is_movement(u->user) && !index) continue;
-    if (op->code == VQ_OP_slice && is_attention(u->user)) continue;
+    if (op->code == VQ_OP_slice && reads_slices(u->user, u->idx)) continue;
     other = true;
   }
   return other;
