@@ -1,5 +1,9 @@
 // Pictures out of a small model: each depends on its number alone, and the loss falls.
 #include "calib/synthesize.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
 #include "compiled.h"
 #include "small_vit.h"
 #include "vq/image.h"
@@ -211,6 +215,77 @@ START_TEST(pass_keeps_pictures) {
   vq_module_destroy(m);
   e->ops->destroy(e);
   vq_arena_release(&scratch);
+}
+END_TEST
+
+// ---- faults on threads --------------------------------------------------------------
+
+// When which thread has a fault of its own, and what was heard of it.
+typedef struct broken {
+  bool when_finished, on_another;
+  pthread_t main;
+  unsigned n_thread, n_told;
+  vq_fault kind;
+  char text[256];
+} broken;
+
+static void break_down(const broken *b) {
+  bool on_main = pthread_equal(pthread_self(), b->main);
+  if (b->on_another != on_main) VQ_BUG("broken on purpose");
+}
+
+static vq_status breaks_in_step(void *user, int64_t done, int64_t total, double loss) {
+  const broken *b = user;
+  (void)total, (void)loss;
+  if (!b->when_finished && done > 1) break_down(b);
+  // Another thread is to get a picture to make.
+  if (b->on_another && pthread_equal(pthread_self(), b->main)) usleep(2000);
+  return VQ_OK;
+}
+
+static vq_status breaks_when_finished(void *user, int64_t number, float *x) {
+  const broken *b = user;
+  (void)number, (void)x;
+  if (b->when_finished) break_down(b);
+  return VQ_OK;
+}
+
+static void make_broken(void *user) {
+  broken *b = user;
+  vq_synthesis s = settings(false);
+  s.user = b, s.progress = breaks_in_step, s.finished = breaks_when_finished;
+  make_on(&s, 1, 0, 4, "native", b->n_thread);
+}
+
+static void hear(void *user, vq_fault kind, const char *text) {
+  broken *b = user;
+  b->n_told++;
+  b->kind = kind;
+  snprintf(b->text, sizeof b->text, "%s", text);
+}
+
+// It is told once, to the caller, with the lock held or not; all threads end. What they
+// had is lost, as documented, so sanitizers do not look.
+#ifndef __SANITIZE_ADDRESS__
+#if defined __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__
+#endif
+#endif
+#endif
+
+START_TEST(faults_reach_the_caller) {
+#ifdef __SANITIZE_ADDRESS__
+  return;
+#endif
+  for (unsigned i = 0; i < 4; i++) {
+    broken b = {.when_finished = i % 2, .on_another = i / 2, .main = pthread_self(),
+                .n_thread = 1 + i / 2};
+    ck_assert(!vq_guarded(make_broken, &b, hear));
+    ck_assert_uint_eq(b.n_told, 1);
+    ck_assert_int_eq(b.kind, VQ_FAULT_BUG);
+    ck_assert_ptr_nonnull(strstr(b.text, "broken on purpose"));
+  }
 }
 END_TEST
 
@@ -429,6 +504,7 @@ int main(void) {
   tcase_add_test(t, scenes_have_surfaces);
   tcase_add_test(t, other_seeds_give_others);
   tcase_add_test(t, pass_keeps_pictures);
+  tcase_add_test(t, faults_reach_the_caller);
   tcase_add_test(t, finished_pictures_are_kept);
   tcase_add_test(t, enough_is_enough);
   tcase_add_test(t, pixels_are_those_of_pictures);
