@@ -468,6 +468,7 @@ static vq_status compile(compilation *c) {
   if (run_pipeline(c)) return VQ_ERR;
   if (opt_given(&c->d->opt, OPT_bisect)) return c->found ? VQ_ERR : VQ_OK;
   if (opt_given(&c->d->opt, OPT_calib_shard)) return VQ_OK;
+  if (recipe_mark(c->d, c->model.m)) return VQ_ERR;
   c->lowered = now_seconds();
   reproducer_arm(c->d, c->model.m, c->output);
   vq_status s = emit(c);

@@ -17,8 +17,16 @@ typedef struct recipe_remarks {
   const char *const *why;
 } recipe_remarks;
 
-// Writes the recipe that says what the options say.
+// The fact of a module that names the recipe it was compiled by: the SHA-256 of its text.
+#define RECIPE_META "recipe.sha256"
+
+// Adds the recipe that says what the options say; `path` is for messages.
+VQ_NODISCARD vq_status recipe_text(driver *d, const char *path,
+                                   const recipe_remarks *or_null, vq_strbuf *out);
 VQ_NODISCARD vq_status recipe_write(driver *d, const char *path,
                                     const recipe_remarks *or_null);
+
+// Of a module whose compilation reads or writes a recipe: sets RECIPE_META.
+VQ_NODISCARD vq_status recipe_mark(driver *d, vq_module *m);
 
 #endif

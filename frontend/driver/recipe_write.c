@@ -6,6 +6,7 @@
 #include "recipe_xml.h"
 #include "temporary.h"
 #include "vq/bits.h"
+#include "vq/text.h"
 
 typedef struct writer {
   driver *d;
@@ -151,7 +152,8 @@ static vq_status rules(writer *w, const recipe_remarks *remarks) {
   return VQ_OK;
 }
 
-vq_status recipe_write(driver *d, const char *path, const recipe_remarks *or_null) {
+vq_status recipe_text(driver *d, const char *path, const recipe_remarks *or_null,
+                      vq_strbuf *out) {
   xmlBufferPtr buffer = xmlBufferCreate();
   writer w = {.d = d, .path = path, .w = xmlNewTextWriterMemory(buffer, 0)};
   if (!buffer || !w.w) VQ_BUG("libxml2 has no memory");
@@ -169,7 +171,30 @@ vq_status recipe_write(driver *d, const char *path, const recipe_remarks *or_nul
   xmlTextWriterEndDocument(w.w);
   xmlFreeTextWriter(w.w);
   if (!w.s)
-    w.s = out_write(path, xmlBufferContent(buffer), (size_t)xmlBufferLength(buffer), d);
+    vq_strbuf_add(out, (const char *)xmlBufferContent(buffer), (size_t)xmlBufferLength(buffer));
   xmlBufferFree(buffer);
   return w.s;
+}
+
+vq_status recipe_write(driver *d, const char *path, const recipe_remarks *or_null) {
+  vq_strbuf text = {0};
+  vq_status s = recipe_text(d, path, or_null, &text);
+  if (!s) s = out_write(path, text.p, text.n, d);
+  vq_strbuf_release(&text);
+  return s;
+}
+
+vq_status recipe_mark(driver *d, vq_module *m) {
+  const char *written = opt_text(&d->opt, OPT_emit_recipe);
+  const char *path = written ? written : opt_text(&d->opt, OPT_recipe);
+  if (!path) return VQ_OK;
+  char hex[65];
+  vq_strbuf text = {0};
+  vq_status s = recipe_text(d, path, NULL, &text);
+  if (!s) {
+    vq_digest(text.p, text.n, hex);
+    vq_meta_set(m, RECIPE_META, vq_str_of(hex));
+  }
+  vq_strbuf_release(&text);
+  return s;
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "compile.h"
+#include "recipe.h"
 #include "report.h"
 #include "temporary.h"
 #include "vq/bits.h"
@@ -15,7 +16,7 @@ static const char style[] =
     "body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:76rem;padding:1rem;"
     "color:var(--fg);background:var(--bg)}"
     "h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.2rem;margin-top:2rem}"
-    "p,li{max-width:46rem}"
+    "p,li{max-width:46rem;overflow-wrap:anywhere}"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
     "th,td{padding:.25rem .6rem;text-align:right;white-space:nowrap;"
     "border-bottom:1px solid var(--line);background:var(--bg)}"
@@ -114,7 +115,7 @@ static void add_codes(xmlNodePtr row, const vq_measured_codes *c) {
 
 // ---- parts --------------------------------------------------------------------------
 
-static void add_summary(xmlNodePtr body, const report *r) {
+static void add_summary(xmlNodePtr body, const report *r, const vq_module *m) {
   xmlNodePtr list = add(body, "ul", NULL);
   vq_strbuf size = {0};
   add_bytes(&size, (double)r->weight_bytes);
@@ -126,6 +127,8 @@ static void add_summary(xmlNodePtr body, const report *r) {
   if (r->run.n_step)
     add_f(list, "li", "Time of one batch, one thread, %s: %.3f ms", r->run.isa,
           1e-3 * r->run.total_us);
+  vq_str recipe = vq_meta_get(m, RECIPE_META);
+  if (recipe.n) add_f(list, "li", "SHA-256 of the recipe: %.*s", VQ_FMT(recipe));
   vq_strbuf_release(&size);
 }
 
@@ -340,7 +343,7 @@ vq_status report_html(driver *d, const report *r, const vq_module *m, const char
   add_head(html, vq_strbuf_z(&title));
   xmlNodePtr body = add(html, "body", NULL);
   add(body, "h1", title.p);
-  add_summary(body, r);
+  add_summary(body, r, m);
   add_results(body, r);
   add_pictures(body, r);
   add_worst(body, r);

@@ -1,4 +1,5 @@
 // The report as JSON (docs/report.md).
+#include "recipe.h"
 #include "report.h"
 #include "vq/bits.h"
 
@@ -88,6 +89,8 @@ vq_status report_json(driver *d, const report *r, const vq_module *m, const char
   json j = {0};
   json_begin(&j, NULL);
   run_json(&j, &r->run);
+  vq_str recipe = vq_meta_get(m, RECIPE_META);
+  if (recipe.n) json_text(&j, "recipe_sha256", vq_arena_str(&d->arena, recipe).p);
   json_int(&j, "samples", r->m.n_sample);
   json_number(&j, "sqnr_db", vq_sums_sqnr(&r->m.result.all));
   json_number(&j, "cosine", vq_rows_cosine(&r->m.result));
