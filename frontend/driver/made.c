@@ -53,6 +53,25 @@ static double made_settled(const options *o) {
   return opt_given(o, OPT_calib_settled) ? opt_real(o, OPT_calib_settled) : 0;
 }
 
+static int check_shard(driver *d, const char *shard, bool level_2) {
+  const options *o = &d->opt;
+  int64_t i, n;
+  if (opt_given(o, OPT_calib_settled))
+    return usage_error(d, "--calib-shard does not see the pictures of other shards, which "
+                       "--calib-settled is about: give one of them");
+  if (opt_given(o, OPT_calib_time))
+    return usage_error(d, "--calib-shard makes all of its pictures: no --calib-time");
+  if (!level_2) return usage_error(d, "--calib-shard needs -O2");
+  if (!read_shard(shard, &i, &n))
+    return usage_error(d, "--calib-shard is '%s', expected I/N with I from 0 to N - 1",
+                       shard);
+  if (!opt_given(o, OPT_calib_out) && !opt_given(o, OPT_resume))
+    return usage_error(d, "--calib-shard makes pictures only: give --calib-out or --resume");
+  if (opt_given(o, OPT_output))
+    return usage_error(d, "--calib-shard makes pictures only: no -o");
+  return EXIT_GOOD;
+}
+
 int made_check(driver *d) {
   static const struct {
     opt_id id;
@@ -63,7 +82,6 @@ int made_check(driver *d) {
               {OPT_calib_shard, "--calib-shard"}, {OPT_calib_time, "--calib-time"},
               {OPT_calib_settled, "--calib-settled"}};
   const options *o = &d->opt;
-  int64_t i, n;
   for (size_t k = 0; k < VQ_COUNT(said) && opt_given(o, OPT_profile); k++)
     if (opt_given(o, said[k].id))
       return usage_error(d, "--profile names finished pictures, which leaves nothing to %s",
@@ -88,21 +106,10 @@ int made_check(driver *d) {
   if (until_settled && !(made_settled(o) > 0 && made_settled(o) <= 100))
     return usage_error(d, "--calib-settled is '%s', expected a percentage above 0, at most 100",
                        opt_text(o, OPT_calib_settled));
-  if (!shard) return EXIT_GOOD;
-  if (until_settled)
-    return usage_error(d, "--calib-shard does not see the pictures of other shards, which "
-                       "--calib-settled is about: give one of them");
-  if (time) return usage_error(d, "--calib-shard makes all of its pictures: no --calib-time");
-  if (opt_given(o, OPT_passes) || strcmp(opt_text(o, OPT_level), "2") != 0)
-    return usage_error(d, "--calib-shard needs -O2");
-  if (!read_shard(shard, &i, &n))
-    return usage_error(d, "--calib-shard is '%s', expected I/N with I from 0 to N - 1",
-                       shard);
-  if (!opt_given(o, OPT_calib_out) && !opt_given(o, OPT_resume))
-    return usage_error(d, "--calib-shard makes pictures only: give --calib-out or --resume");
-  if (opt_given(o, OPT_output))
-    return usage_error(d, "--calib-shard makes pictures only: no -o");
-  return EXIT_GOOD;
+  bool level_2 = !opt_given(o, OPT_passes) && strcmp(opt_text(o, OPT_level), "2") == 0;
+  if (until_settled && !level_2)
+    return usage_error(d, "--calib-settled needs -O2, which makes pictures");
+  return shard ? check_shard(d, shard, level_2) : EXIT_GOOD;
 }
 
 // ---- the plan -----------------------------------------------------------------------
