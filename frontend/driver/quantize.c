@@ -16,7 +16,7 @@ static margins margins_for(int bits, bool noise, bool made) {
   static const double norms[] = {1, 1.1, 1.15, 1.25, 1.3, 1.4};
   static const double from_noise[] = {1, 1.2, 1.3, 1.5, 1.75, 2};
   static const double from_made[] = {1, 1, 1.05, 1.05, 1.1, 1.1};
-    int i = bits - 3;
+  int i = bits - 3;
   if (bits < 3 || bits > 8) return (margins){1, 1};
   if (noise) return (margins){from_noise[i], from_noise[i]};
   return made ? (margins){from_made[i], norms[i]} : (margins){1, norms[i]};

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "recipe.h"
+#include "temporary.h"
 
 #define R "<recipe xmlns=\"https://vitqc.dev/ns/recipe/1\" version=\"1\">\n"
 #define END "</recipe>\n"
@@ -34,6 +35,7 @@ static void begin(world *w, const char *text, size_t n, const char *option) {
 
 static void end(world *w) {
   unlink(w->path);
+  temporary_remove_all(&w->d);
   vq_arena_release(&w->d.arena);
   vq_ctx_destroy(w->d.ctx);
   vq_strbuf_release(&w->messages);
