@@ -102,6 +102,11 @@ static vq_status read_limit(driver *d, double *out) {
                   "--mem-limit is '%s', expected a size as in 500MB or 2GiB", text);
 }
 
+// The folder that is written to, or NULL.
+static const char *folder_of(const options *o) {
+  return opt_text(o, opt_given(o, OPT_resume) ? OPT_resume : OPT_calib_out);
+}
+
 vq_status calibration_open(driver *d, const vq_module *m, const vq_pipeline *p,
                            const char *model, calibration *out) {
   const options *o = &d->opt;
@@ -120,6 +125,10 @@ vq_status calibration_open(driver *d, const vq_module *m, const vq_pipeline *p,
   out->samples = (vq_samples){n, load, progress, out, enough};
   if (opt_given(o, OPT_calib_time)) out->until = now_seconds() + made_seconds(o);
   if (vq_preprocess_read(m, &out->preprocess, &d->diag)) return VQ_ERR;
+  if (folder_of(o) || opt_given(o, OPT_profile)) {
+    out->ranges.d = d;
+    picture_store_digest(m, out->ranges.model);
+  }
   if (t->rank == 4 && t->dim[1] <= 4) vq_pixel_ranges_assumed(m, t->dim[1], out->range);
   if (made_wanted(o)) {
     out->samples.n = 0;
@@ -134,16 +143,33 @@ void calibration_give(calibration *c, vq_exec *exec) {
   exec->memory_limit = (uint64_t)c->mem_limit;
   exec->samples = c->samples.load ? &c->samples : NULL;
   exec->store = c->store.d ? &c->store.store : NULL;
+  c->sink = (vq_range_sink){calib_ranges_keep, &c->ranges};
+  exec->ranges = c->ranges.d ? &c->sink : NULL;
 }
 
-vq_status calibration_write(calibration *c, const vq_exec *exec) {
+// What was seen, in the folder's ranges.xml or against it.
+static vq_status end_ranges(calibration *c, const vq_exec *exec) {
   const options *o = &c->d->opt;
-  const char *folder = opt_text(o, opt_given(o, OPT_resume) ? OPT_resume : OPT_calib_out);
-  if (!folder || opt_given(o, OPT_calib_shard)) return VQ_OK;
+  if (!c->ranges.d) return VQ_OK;
+  c->ranges.isa = c->isa;
+  c->ranges.samples = exec->samples ? exec->samples->n : 0;
+  if (folder_of(o)) return calib_ranges_write(&c->ranges, folder_of(o));
+  return c->store.d ? calib_ranges_compare(&c->ranges, c->store.dir) : VQ_OK;
+}
+
+static vq_status write_kept(calibration *c, const vq_exec *exec, const char *folder) {
   vq_samples all = exec->samples ? *exec->samples : (vq_samples){0};
   if (exec->held) all.n += exec->held->n;
   if (c->store.d && picture_store_limit(&c->store, all.n)) return VQ_ERR;
   return write_pictures(c->d, &all, c->type, c->range, folder, !c->store.d);
+}
+
+vq_status calibration_write(calibration *c, const vq_exec *exec) {
+  const options *o = &c->d->opt;
+  const char *folder = folder_of(o);
+  if (folder && !opt_given(o, OPT_calib_shard) && write_kept(c, exec, folder))
+    return VQ_ERR;
+  return end_ranges(c, exec);
 }
 
 unsigned calibration_threads(const options *o) {

@@ -2,6 +2,7 @@
 #ifndef VQ_DRIVER_CALIB_H
 #define VQ_DRIVER_CALIB_H
 
+#include "calib_ranges.h"
 #include "made.h"
 #include "source.h"
 #include "vq/exec.h"
@@ -21,6 +22,8 @@ typedef struct calibration {
   const vq_type *type;  // of the input
   const char *isa;      // for vq_exec_jit
   picture_store store;  // of made pictures; its `d` is NULL when they are not kept
+  calib_ranges ranges;  // that passes saw; `d` is NULL when nobody asks
+  vq_range_sink sink;
   double mem_limit;     // bytes; 0: none
   double until;         // when made pictures have to do; 0: when all are made
 } calibration;
@@ -34,8 +37,8 @@ VQ_NODISCARD vq_status calibration_open(driver *d, const vq_module *m,
 void calibration_mark(const driver *d, vq_module *m);
 // Lets `exec` have them.
 void calibration_give(calibration *c, vq_exec *exec);
-// Writes the pictures, or a sheet of those that are written, where --calib-out or
-// --resume says so.
+// Writes the pictures, or a sheet of those that are written, and the ranges that they gave
+// where --calib-out or --resume says so; compares ranges with those of a --profile.
 VQ_NODISCARD vq_status calibration_write(calibration *c, const vq_exec *exec);
 VQ_NODISCARD vq_status calibration_close(calibration *c);
 

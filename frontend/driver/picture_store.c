@@ -15,9 +15,7 @@
 // Of the model as imported, in dumps of what passes made of it.
 static const char digest_key[] = "calibration.model";
 
-// Of what the pictures depend on: constants, functions, what pixels are. Names of the
-// module, its file and its classes are not among it.
-static void digest_model(const vq_module *m, char hex[65]) {
+void picture_store_digest(const vq_module *m, char hex[65]) {
   vq_str stated = vq_meta_get(m, digest_key);
   if (stated.n == 64) {
     memcpy(hex, stated.p, 64);
@@ -42,7 +40,7 @@ static void digest_model(const vq_module *m, char hex[65]) {
 
 void picture_store_mark(vq_module *m) {
   char hex[65];
-  digest_model(m, hex);
+  picture_store_digest(m, hex);
   vq_meta_set(m, digest_key, vq_str_of(hex));
 }
 
@@ -169,7 +167,7 @@ vq_status picture_store_open(driver *d, const vq_module *m, const vq_type *type,
   out->height = (uint32_t)type->dim[2], out->width = (uint32_t)type->dim[3];
   out->store = (vq_sample_store){load, save, out};
   char model[65];
-  digest_model(m, model);
+  picture_store_digest(m, model);
   out->profile = calib_profile_new(d, model, made_by, n);
   if (use != STORE_COMPLETE && picture_folder(d, dir)) return VQ_ERR;
   if (use == STORE_NEW || (use == STORE_GO_ON && !calib_profile_exists(d, dir)))

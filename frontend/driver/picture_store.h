@@ -31,6 +31,9 @@ VQ_NODISCARD vq_status picture_store_open(driver *d, const vq_module *m,
                                           const vq_type *type, const vq_pixel_range *range,
                                           const char *made_by, int64_t n, const char *dir,
                                           store_use use, picture_store *out);
+// SHA-256 of what pictures and ranges depend on: constants, functions, what pixels are.
+// Names of the module, its file and its classes are not among it.
+void picture_store_digest(const vq_module *m, char hex[65]);
 // Notes in `m`, as imported, which model it is, so that pictures made of it are known to
 // fit what passes make of it.
 void picture_store_mark(vq_module *m);

@@ -225,6 +225,28 @@ static vq_status choose_observers(observer *o, vq_module *m) {
   return vq_rules_check(r, layer, n, o->pc->diag);
 }
 
+// ---- what was seen -----------------------------------------------------------------
+
+static vq_observed_range seen_range(const tap *t) {
+  const vq_value *x = vq_in(t->fq, VQ_FQ_X);
+  const vq_op *op = x->name.n ? NULL : reader(t->fq->out);
+  vq_observed_range r = {VQ_ATTRS(t->fq, fake_quant)->role, op ? op->out->name : x->name,
+                     (double)t->lo[0], (double)t->hi[0]};
+  for (int64_t c = 1; c < t->n_scale; c++) {
+    r.lo = fmin(r.lo, (double)t->lo[c]);
+    r.hi = fmax(r.hi, (double)t->hi[c]);
+  }
+  return r;
+}
+
+static void tell_ranges(const observer *o) {
+  const vq_range_sink *sink = o->pc->exec->ranges;
+  if (!sink) return;
+  vq_observed_range *all = VQ_NEW_N(o->pc->temp, vq_observed_range, o->n_tap);
+  for (unsigned k = 0; k < o->n_tap; k++) all[k] = seen_range(&o->tap[k]);
+  sink->seen(sink->user, all, o->n_tap);
+}
+
 // ---- the pass ----------------------------------------------------------------------
 
 static void find_taps(observer *o, vq_func *f) {
@@ -272,6 +294,7 @@ vq_status vq_pass_observe(vq_module *m, vq_pass_ctx *pc) {
   vq_status st = sweeps(&o, &t);
   vq_tapped_close(&t);
   if (st) return VQ_ERR;
+  tell_ranges(&o);
   for (unsigned k = 0; k < o.n_tap; k++) set_scale(&o, &o.tap[k]);
   vq_each_op(f, op)
     if (op->code == VQ_OP_attention) equalize(op, pc);

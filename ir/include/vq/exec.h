@@ -55,12 +55,26 @@ typedef struct vq_sample_store {
   void *user;
 } vq_sample_store;
 
+// The range of an activation over all samples, over all of its channels: what its
+// quantizer's scale follows from. With 0 wherever its codes have to have one.
+typedef struct vq_observed_range {
+  vq_str role, name;  // of the quantizer; of the value, or of what reads it
+  double lo, hi;
+} vq_observed_range;
+
+// Is told of all ranges, each time that they are observed.
+typedef struct vq_range_sink {
+  void (*seen)(void *user, const vq_observed_range *range, size_t n);
+  void *user;
+} vq_range_sink;
+
 struct vq_exec {
   const vq_exec_ops *ops;
   unsigned n_thread;          // to run with; 0 is 1
   uint64_t memory_limit;      // of bytes that running takes; 0: none
   const vq_samples *samples;  // what passes calibrate with; NULL: nothing
   const vq_sample_store *store;  // NULL: made samples live as long as this
+  const vq_range_sink *ranges;   // NULL: nobody asks for them
   struct vq_held_back *held;     // what a pass leaves for vq_score; NULL: nothing
   struct vq_made_samples *made;  // what a pass made; NULL: nothing
 };
