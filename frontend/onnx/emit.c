@@ -122,7 +122,7 @@ vq_ox_val *vq_ox_const(vq_ox_node *nd, vq_dtype dtype, unsigned rank,
     return NULL;
   vq_ox_val *v = vq_ox_val_new(nd->ox, type);
   uint64_t n = (uint64_t)vq_type_count(type);
-  if (room(nd, v, data) || vq_ox_spend(nd, n))
+  if (room(nd, v, data) || vq_ox_spend(nd, n * VQ_OX_FILL_WORK))
     return NULL;
   return v;
 }

@@ -10,7 +10,7 @@
 // Work is counted in elements touched while folding. A model may spend some
 // for every byte it brings, so that cost stays proportional to file size.
 enum { NODE_WORK = 256, OPSET_WORK = 8, WORK_PER_BYTE = 32, MADE_PER_BYTE = 4 };
-static const uint64_t BASE_WORK = 1u << 24, BASE_MADE = 64u << 20;
+static const uint64_t BASE_WORK = 1u << 22, BASE_MADE = 16u << 20;
 static const uint64_t DEFAULT_FOLD = 256u << 20;
 enum { NEWEST_OPSET = 25 };
 

@@ -79,6 +79,7 @@ typedef struct vq_ox_node {
   unsigned n_in, n_out;
   vq_ox_val **in;  // NULL: left out
   vq_ox_val **out;
+  bool refused;  // and told so
 } vq_ox_node;
 
 typedef vq_status (*vq_ox_handler)(vq_ox_node *nd);
@@ -149,7 +150,8 @@ VQ_NODISCARD vq_status vq_ox_call(vq_ox_node *nd,
                                   const Onnx__FunctionProto *f);
 
 // ---- node.c: attributes and operands ---------------------------------------
-// Emits "Reshape: ..." at the node. Returns VQ_ERR.
+// Emits "Reshape: ..." at the node, once: what a handler still tries behind its
+// first failure fails for the same reason. Returns VQ_ERR.
 vq_status vq_ox_fail(vq_ox_node *nd, vq_code code, const char *fmt, ...)
     VQ_PRINTF(3, 4);
 const Onnx__AttributeProto *vq_ox_attr(const vq_ox_node *nd, const char *name);
@@ -207,7 +209,10 @@ vq_ox_val *vq_ox_const(vq_ox_node *nd, vq_dtype dtype, unsigned rank,
 vq_ox_val *vq_ox_f32(vq_ox_node *nd, float v);
 vq_ox_val *vq_ox_fill(vq_ox_node *nd, const vq_type *type, double v);
 vq_ox_val *vq_ox_vec_i64(vq_ox_node *nd, unsigned n, const int64_t *v);
-// Adds to the work done while folding; an error past the limit.
+// Adds to the work done while folding; an error past the limit. The unit is a step
+// of vq_op_steps; an element that the importer itself reads or computes takes
+// VQ_OX_FILL_WORK.
+enum { VQ_OX_FILL_WORK = 4 };
 VQ_NODISCARD vq_status vq_ox_spend(vq_ox_node *nd, uint64_t units);
 // Adds to the memory made; an error past the limit.
 VQ_NODISCARD vq_status vq_ox_reserve(vq_ox_node *nd, int64_t bytes);

@@ -125,7 +125,7 @@ vq_status vq_onnx_non_zero(vq_ox_node *nd) {
   const vq_ox_val *x = nd->in[0];
   const vq_type *t = x->type;
   int64_t count = vq_type_count(t), n = 0, stride[VQ_MAX_RANK];
-  if (vq_ox_spend(nd, (uint64_t)count * 2))
+  if (vq_ox_spend(nd, (uint64_t)count * 2 * VQ_OX_FILL_WORK))
     return VQ_ERR;
   for (int64_t i = 0; i < count; i++)
     n += vq_load_f64(t->dtype, x->data, i) != 0;

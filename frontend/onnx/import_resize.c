@@ -146,6 +146,10 @@ static vq_ox_val *along(vq_ox_node *nd, const resize *r, vq_ox_val *x,
   const vq_type *t = x->type;
   int64_t in = t->dim[axis], dim[3] = {1, in, 1}, shape[VQ_MAX_RANK];
   void *data;
+  // Of coordinates, beside that of the constants which hold them.
+  enum { COORDINATE_WORK = 8 };
+  if (vq_ox_spend(nd, (uint64_t)out * COORDINATE_WORK))
+    return NULL;
   if (r->how == NEAREST) {
     vq_ox_val *index = vq_ox_const(nd, VQ_i64, 1, &out, &data);
     for (int64_t i = 0; index && i < out; i++)

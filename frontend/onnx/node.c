@@ -41,6 +41,9 @@ int64_t vq_ox_arg(const vq_ox_node *nd) { return nd->row->arg; }
 vq_status vq_ox_fail(vq_ox_node *nd, vq_code code, const char *fmt, ...) {
   vq_strbuf text = {0};
   va_list ap;
+  if (nd->refused)
+    return VQ_ERR;
+  nd->refused = true;
   va_start(ap, fmt);
   vq_strbuf_escaped(&text, vq_str_of(nd->proto->op_type));
   vq_strbuf_puts(&text, ": ");
@@ -172,7 +175,7 @@ vq_status vq_ox_ints(vq_ox_node *nd, unsigned i, const char *what,
     return vq_ox_fail(nd, VQ_E_op_operand, "operand '%s' is %s of rank %u, "
                       "expected a list of integers", what,
                       vq_dtype_name(v->type->dtype), v->type->rank);
-  if (vq_ox_spend(nd, (uint64_t)n))
+  if (vq_ox_spend(nd, (uint64_t)n * VQ_OX_FILL_WORK))
     return VQ_ERR;
   int64_t *p = VQ_NEW_N(&nd->ox->tmp, int64_t, (size_t)n);
   for (int64_t k = 0; k < n; k++)

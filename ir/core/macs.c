@@ -39,7 +39,7 @@ int64_t vq_op_macs(const vq_op *op) {
 }
 
 // Steps an element of `op`'s result takes in the interpreter, whose functions
-// are the C library's double ones.
+// are the C library's double ones, and which looks each index up by itself.
 static int64_t weight(vq_opcode code) {
   switch ((int)code) {
     case VQ_OP_exp:
@@ -60,15 +60,25 @@ static int64_t weight(vq_opcode code) {
     case VQ_OP_layer_norm:
     case VQ_OP_layer_norm_grad:
       return 8;
+    case VQ_OP_gather:
+    case VQ_OP_gather_rows:
+    case VQ_OP_div:
+      return 4;
     default:
       return 1;
   }
 }
 
+// Memory that is touched first costs about as much as computing what goes there.
+static int64_t result_steps(const vq_op *op, const vq_type *t) {
+  enum { BYTES_PER_STEP = 4 };
+  return vq_type_count(t) * weight(op->code) + vq_type_bytes(t) / BYTES_PER_STEP;
+}
+
 uint64_t vq_op_steps(const vq_op *op) {
   uint64_t n = 16 + (uint64_t)vq_op_macs(op);
   for (unsigned i = 0; i < op->n_out; i++)
-    n += (uint64_t)(vq_type_count(op->out[i].type) * weight(op->code));
+    n += (uint64_t)result_steps(op, op->out[i].type);
   for (unsigned i = 0; i < op->n_in; i++)
     n += (uint64_t)vq_type_count(vq_in(op, i)->type);
   return n;

@@ -200,8 +200,8 @@ uint64_t vq_module_hash(const vq_module *m, bool with_data);  // of @main
 // Multiply-accumulates of one op (matmul, linear, conv2d, patch_embed,
 // attention), 0 for others.
 int64_t vq_op_macs(const vq_op *op);
-// Steps that evaluating `op` takes, roughly: elements touched, more where one
-// is hard to compute, and multiply-accumulates.
+// Steps that evaluating `op` takes, of about 10 ns: elements touched, more where
+// one is hard to compute, words of the result, and multiply-accumulates.
 uint64_t vq_op_steps(const vq_op *op);
 
 #endif
