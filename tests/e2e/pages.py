@@ -60,7 +60,8 @@ def run(tree, commands, llvm):
 def main(page, source, llvm, *arguments):
     with open(page, encoding="utf-8") as f:
         steps = STEP.findall(f.read())
-    if {"file", "build", "commands"} - {kind for kind, _, _ in steps}:
+    kinds = {kind for kind, _, _ in steps}
+    if {"build", "commands"} - kinds or not {"file", "insert"} & kinds:
         sys.exit(f"{page}: steps are missing")
     with tempfile.TemporaryDirectory() as work:
         tree = os.path.join(work, "tree")
