@@ -35,6 +35,18 @@ static vq_ox_val *product(vq_ox_node *nd, vq_ox_val *a, vq_ox_val *b,
   return vq_ox_emit(nd, VQ_OP_matmul, &attrs, 2, (vq_ox_val *[]){a, b});
 }
 
+// Rows that stand in front of the batch dimensions, back behind them.
+static vq_ox_val *rows_last(vq_ox_node *nd, vq_ox_val *x) {
+  int64_t perm[VQ_MAX_RANK] = {0};
+  unsigned rank = x ? x->type->rank : 0;
+  if (rank < 3)
+    return x;
+  for (unsigned k = 0; k < rank - 2; k++)
+    perm[k] = k + 1;
+  perm[rank - 1] = rank - 1;
+  return vq_ox_transpose(nd, x, perm);
+}
+
 vq_status vq_onnx_fused_matmul(vq_ox_node *nd) {
   bool ta = false, tb = false, batch_a = false, batch_b = false;
   float alpha = 1.0f;
@@ -43,41 +55,66 @@ vq_status vq_onnx_fused_matmul(vq_ox_node *nd) {
       vq_ox_attr_flag(nd, "transBatchA", &batch_a) ||
       vq_ox_attr_flag(nd, "transBatchB", &batch_b) ||
       vq_ox_attr_f32(nd, "alpha", &alpha) ||
-      vq_ox_ready(nd->ox, nd->loc, nd->in[0]))
+      vq_ox_ready(nd->ox, nd->loc, nd->in[0]) ||
+      vq_ox_ready(nd->ox, nd->loc, nd->in[1]))
     return VQ_ERR;
-  if (batch_a || batch_b)
-    return vq_ox_fail(nd, VQ_E_unsupported, "transposed batch dimensions are "
-                      "not accepted");
-  vq_ox_val *a = ta ? vq_ox_swap_last(nd, nd->in[0]) : nd->in[0];
-  vq_ox_val *y = product(nd, a, nd->in[1], tb);
+  vq_ox_val *a = batch_a ? rows_last(nd, nd->in[0]) : nd->in[0];
+  vq_ox_val *b = batch_b ? rows_last(nd, nd->in[1]) : nd->in[1];
+  vq_ox_val *y = product(nd, ta ? vq_ox_swap_last(nd, a) : a, b, tb);
   return vq_ox_result(nd, 0, vq_ox_scale(nd, y, alpha));
 }
 
-vq_status vq_onnx_gemm(vq_ox_node *nd) {
+static vq_ox_val *gemm(vq_ox_node *nd) {
   bool ta = false, tb = false;
   float alpha = 1.0f, beta = 1.0f;
   if (vq_ox_attr_flag(nd, "transA", &ta) ||
       vq_ox_attr_flag(nd, "transB", &tb) ||
       vq_ox_attr_f32(nd, "alpha", &alpha) ||
       vq_ox_attr_f32(nd, "beta", &beta))
-    return VQ_ERR;
+    return NULL;
   for (unsigned i = 0; i < 2; i++) {
     if (vq_ox_ready(nd->ox, nd->loc, nd->in[i]))
-      return VQ_ERR;
-    if (nd->in[i]->type->rank != 2)
-      return vq_ox_fail(nd, VQ_E_shape, "operand %u has rank %u, expected 2",
-                        i, nd->in[i]->type->rank);
+      return NULL;
+    if (nd->in[i]->type->rank != 2) {
+      vq_ox_fail(nd, VQ_E_shape, "operand %u has rank %u, expected 2", i,
+                 nd->in[i]->type->rank);
+      return NULL;
+    }
   }
   vq_ox_val *a = ta ? vq_ox_swap_last(nd, nd->in[0]) : nd->in[0];
   vq_ox_val *y = vq_ox_scale(nd, product(nd, a, nd->in[1], tb), alpha);
   if (!y || !vq_ox_has(nd, 2))
-    return vq_ox_result(nd, 0, y);
+    return y;
   const vq_type *type = y->type;
   y = vq_ox_op2(nd, VQ_OP_add, y, vq_ox_scale(nd, nd->in[2], beta));
-  if (y && y->type != type)
-    return vq_ox_fail(nd, VQ_E_shape, "operand 2 does not broadcast to the "
-                      "result");
-  return vq_ox_result(nd, 0, y);
+  if (y && y->type != type) {
+    vq_ox_fail(nd, VQ_E_shape, "operand 2 does not broadcast to the result");
+    return NULL;
+  }
+  return y;
+}
+
+vq_status vq_onnx_gemm(vq_ox_node *nd) {
+  return vq_ox_result(nd, 0, gemm(nd));
+}
+
+// Gemm and what follows it, as ONNX Runtime's optimiser writes them.
+vq_status vq_onnx_fused_gemm(vq_ox_node *nd) {
+  static const struct {
+    const char *name;
+    vq_opcode code;
+  } known[] = {{"Relu", VQ_OP_relu}, {"Sigmoid", VQ_OP_sigmoid}, {"Tanh", VQ_OP_tanh}};
+  vq_str activation = VQ_LIT("");
+  if (vq_ox_attr_str(nd, "activation", &activation))
+    return VQ_ERR;
+  for (unsigned i = 0; i < VQ_COUNT(known); i++)
+    if (vq_str_is(activation, known[i].name)) {
+      vq_ox_val *y = gemm(nd);
+      return vq_ox_result(nd, 0, y ? vq_ox_op1(nd, known[i].code, y) : NULL);
+    }
+  return vq_ox_fail(nd, VQ_E_unsupported, "activation '%.*s' is not accepted, only "
+                    "Relu, Sigmoid and Tanh are",
+                    VQ_FMT(vq_ox_clean_name(nd->ox, activation)));
 }
 
 // ---- convolution ---------------------------------------------------------------

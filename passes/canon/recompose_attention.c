@@ -412,7 +412,17 @@ bool vq_rule_attention(vq_rw *rw, vq_op *op) {
                        "attention");
 }
 
-// attention that came as one op: scalar factors on q and k join its scale.
+// The scale of queries that are constants (a pooling head's) is in these: exporters
+// leave any share of it there.
+static vq_value *scaled_query(vq_rw *rw, vq_value *c, double scale) {
+  const vq_type *t = c->type;
+  float *q = vq_rw_floats(rw, c);
+  if (!q) return NULL;
+  for (int64_t i = 0; i < vq_type_count(t); i++) q[i] = (float)(q[i] * scale);
+  return vq_rw_const(rw, c, t->rank, t->dim, q);
+}
+
+// Scalar factors on q and k join attention's scale.
 bool vq_rule_attention_scale(vq_rw *rw, vq_op *op) {
   edge e[2];
   const vq_attrs_attention *old = VQ_ATTRS(op, attention);
@@ -426,10 +436,13 @@ bool vq_rule_attention_scale(vq_rw *rw, vq_op *op) {
     scale *= e[i].scale;
   }
   vq_attrs_attention a = *old;
-  a.scale = clean_scale(scale, in[0]->type->dim[2] / a.heads);
+  bool fixed = vq_const_of(e[0].root) && e[0].root->type->dtype == VQ_f32;
+  a.scale = fixed ? 1 : clean_scale(scale, in[0]->type->dim[2] / a.heads);
   if (!any && a.scale == old->scale) return false;
+  if (fixed && !(e[0].root = scaled_query(rw, e[0].root, scale))) return false;
   for (unsigned i = 0; i < 2; i++)
-    if (e[i].scale != 1 && !(in[i] = vq_rw_view(rw, e[i].root, &e[i].view)))
+    if ((e[i].scale != 1 || (fixed && i == 0)) &&
+        !(in[i] = vq_rw_view(rw, e[i].root, &e[i].view)))
       return false;
   return vq_rw_replace(rw, op,
                        vq_rw_build(rw, VQ_OP_attention, in, op->n_in, &a),

@@ -165,11 +165,13 @@ bool vq_rule_layer_norm_affine(vq_rw *rw, vq_op *op) {
       !vq_is_row(c, n))
     return false;
   vq_opcode code = op->code;
+  bool shifts = code == VQ_OP_add || code == VQ_OP_sub;
+  // A single factor may be attention's, behind a norm of q or k.
+  if (!shifts && vq_type_count(c->type) == 1 && !rw->late) return false;
   if (swapped && (code == VQ_OP_sub || code == VQ_OP_div)) return false;
   vq_value *in[3] = {vq_in(ln, 0), vq_in_opt(ln, 1), vq_in_opt(ln, 2)};
   for (unsigned i = 1; i < 3; i++)
     if (in[i] && !vq_const_of(in[i])) return false;
-  bool shifts = code == VQ_OP_add || code == VQ_OP_sub;
   if (shifts) {
     const vq_type *t = vq_type_tensor(rw->module->ctx, VQ_f32, 1, &n, NULL);
     if (!in[1]) in[1] = &vq_const_fill(rw->module, c->name, t, 1)->value;

@@ -62,6 +62,13 @@ static bool reduced_dims(const vq_view *view, const vq_type *root,
   return *n > 0;
 }
 
+// The mean of a layer_norm in primitives, x - mean(x): it stays on the same x.
+static bool centers(const vq_op *op) {
+  vq_each_use(&op->out[0], u)
+    if (u->user->code == VQ_OP_sub && vq_in(u->user, 0) == vq_in(op, 0)) return true;
+  return false;
+}
+
 // reduce(view(x)) reads x itself: global average pooling over [B, C, H, W],
 // [B, C, N] or [B, H, W, C] is one op. Reduced dimensions are kept, a reshape
 // drops them.
@@ -69,7 +76,7 @@ bool vq_rule_reduce(vq_rw *rw, vq_op *op) {
   vq_view view;
   int64_t axes[VQ_MAX_RANK];
   unsigned n;
-  if (!is_reduce(op->code)) return false;
+  if (!is_reduce(op->code) || centers(op)) return false;
   const vq_attrs_reduce_mean *a = op->attrs;  // all three have these fields
   vq_value *root = vq_view_root(vq_in(op, 0), &view);
   if (!root || vq_const_of(root) || (root == vq_in(op, 0) && a->keep))

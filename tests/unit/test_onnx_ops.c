@@ -242,6 +242,34 @@ START_TEST(gemm_and_matmul) {
 }
 END_TEST
 
+// What ONNX Runtime's optimiser writes: rows in front of the batch dimensions, and
+// activations behind Gemm.
+START_TEST(fused_products) {
+  vq_strbuf g = new_graph("1,2,3"), a = {0};  // two batches of one row
+  init_f32(&g, "w", 3, I64(2, 3, 1), F32(1, 0, 0, 0, 0, 1));
+  at_int(&a, "transBatchA", 1);
+  at_f32(&a, "alpha", 2);
+  add_node(&g, "com.microsoft.FusedMatMul", "x,w", "y", &a);
+  expect(&g, T_F32, 13, 3, I64(2, 1, 1), F64(2, 12));
+  g = new_graph("1,2,3"), a = (vq_strbuf){0};
+  init_f32(&g, "w", 3, I64(3, 1, 2), F32(1, 3, 0, 4, 2, 5));
+  at_int(&a, "transBatchB", 1);
+  add_node(&g, "com.microsoft.FusedMatMul", "x,w", "y", &a);
+  expect(&g, T_F32, 13, 3, I64(1, 2, 2), F64(7, 26, 16, 62));
+  g = new_graph("2,3"), a = (vq_strbuf){0};
+  init_f32(&g, "w", 2, I64(3, 2), F32(1, 0, 0, -1, 0, 0));
+  init_f32(&g, "c", 1, I64(2), F32(1, 3));
+  at_str(&a, "activation", "Relu");
+  add_node(&g, "com.microsoft.FusedGemm", "x,w,c", "y", &a);
+  expect(&g, T_F32, 13, 2, I64(2, 2), F64(2, 1, 5, 0));
+  g = new_graph("2,3"), a = (vq_strbuf){0};
+  init_f32(&g, "w", 2, I64(3, 2), F32(1, 0, 0, -1, 0, 0));
+  at_str(&a, "activation", "Softplus");
+  add_node(&g, "com.microsoft.FusedGemm", "x,w", "y", &a);
+  refuse(&g, 13, "activation 'Softplus' is not accepted");
+}
+END_TEST
+
 START_TEST(convolution_with_auto_pad) {
   vq_strbuf g = new_graph("1,1,2,3"), a = {0};
   init_f32(&g, "w", 4, I64(1, 1, 1, 2), F32(1, 10));
@@ -543,6 +571,7 @@ int main(void) {
   tcase_add_test(t, pads);
   tcase_add_test(t, clip_forms);
   tcase_add_test(t, gemm_and_matmul);
+  tcase_add_test(t, fused_products);
   tcase_add_test(t, convolution_with_auto_pad);
   tcase_add_test(t, layer_norm_over_two_dimensions);
   tcase_add_test(t, einsum);
