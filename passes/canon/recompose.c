@@ -17,6 +17,7 @@ typedef struct rule {
 // In order of trial for each op. Sinking comes last: what a pattern absorbs
 // need not move.
 static const rule rules[] = {
+    {VQ_OP_sub, vq_rule_center},
     {VQ_OP_div, vq_rule_layer_norm},
     {VQ_OP_mul, vq_rule_layer_norm},
     {VQ_OP_add, vq_rule_layer_norm_moments},

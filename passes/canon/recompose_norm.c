@@ -131,6 +131,27 @@ bool vq_rule_layer_norm_moments(vq_rw *rw, vq_op *op) {
   return false;
 }
 
+// A norm of channels that stand in front of rows and columns: the difference from
+// their mean is taken where they are last, and moved instead of x.
+bool vq_rule_center(vq_rw *rw, vq_op *op) {
+  vq_value *x = vq_in(op, 0);
+  const vq_op *moved = vq_def(x, VQ_OP_transpose);
+  const vq_op *mean = vq_def(vq_in(op, 1), VQ_OP_reduce_mean);
+  if (!moved || !mean || vq_in(mean, 0) != x) return false;
+  const vq_attrs_reduce_mean *a = VQ_ATTRS(mean, reduce_mean);
+  vq_ints perm = VQ_ATTRS(moved, transpose)->perm;
+  int64_t last = x->type->rank - 1;
+  if (!a->keep || a->axes.n != 1 || a->axes.p[0] == last ||
+      perm.p[a->axes.p[0]] != last)
+    return false;
+  vq_value *root = vq_in(moved, 0);
+  vq_attrs_reduce_mean r = {.axes = {&last, 1}, .keep = true};
+  vq_value *m = vq_rw_build(rw, VQ_OP_reduce_mean, &root, 1, &r);
+  vq_value *y = m ? vq_build_binary(&rw->b, VQ_OP_sub, root, m, VQ_LIT("")) : NULL;
+  return y && vq_rw_replace(
+                  rw, op, vq_build_transpose(&rw->b, y, perm.p, VQ_LIT("")), NULL);
+}
+
 // The row `c`, n wide, as new floats; NULL stands for all `otherwise`.
 static float *row_floats(vq_rw *rw, vq_value *c, int64_t n, float otherwise) {
   vq_value *row = c ? vq_rw_row(rw, c, n) : NULL;

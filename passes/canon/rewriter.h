@@ -78,6 +78,7 @@ vq_value *vq_rw_plain_input(const vq_op *lin);
 bool vq_feeds_attention(const vq_value *v, bool direct);
 
 // ---- rules ---------------------------------------------------------------
+bool vq_rule_center(vq_rw *rw, vq_op *op);
 bool vq_rule_layer_norm(vq_rw *rw, vq_op *op);
 bool vq_rule_layer_norm_moments(vq_rw *rw, vq_op *op);
 bool vq_rule_layer_norm_affine(vq_rw *rw, vq_op *op);
