@@ -3,9 +3,13 @@
 // For each linear the float model's inputs go through the linear's activation
 // quantizer, and their codes minus the zero point add up to a Gram matrix; the
 // scale has no part in where rounding goes, so all of it is integers (gram.c).
-// Rows get the scales that round-weights would give them. The result is a
-// constant whose elements are multiples of them: whatever rounds it again finds
-// the same codes.
+// Rows start with the scales that round-weights would give them. The result is a
+// constant whose elements are multiples of their scales: whatever rounds it again
+// finds the same codes.
+//
+// Results are read from few of the rows of tokens, often from one of hundreds, and its
+// errors are the ones that nothing averages out. Such rows count several times, so that
+// they are at least `read-share` of all (read_rows.h).
 //
 // A Gram matrix takes 8 n^2 bytes. Those of one sweep over the samples, with the
 // factor of one of them, take at most `max-bytes`; as many sweeps are made as
@@ -17,6 +21,7 @@
 // point far off its codes, or a Gram matrix above `max-bytes`.
 #include "quant/gram.h"
 #include "quant/quantizer.h"
+#include "quant/read_rows.h"
 #include "quant/tapped.h"
 
 #include <math.h>
@@ -28,6 +33,7 @@ typedef struct input {
   vq_op **weight;  // quantizers of the weights that meet its codes
   unsigned n_weight;
   int64_t n;       // channels
+  bool has_read;   // its rows are those that some are read of
   unsigned sweep;  // which one it is part of
   double scale, zero, lo, hi;
   double *gram;    // these two only while that sweep runs
@@ -41,6 +47,8 @@ typedef struct compensator {
   input *in;
   vq_op **fq;  // of the inputs
   unsigned n_in, n_sweep, sweep;
+  vq_read_rows rows;
+  int64_t times;  // what each row that is read counts
 } compensator;
 
 static void *allocate(int64_t n, size_t size) {
@@ -80,7 +88,7 @@ static double gram_bytes(int64_t n) {
 }
 
 static double factor_bytes(int64_t n) {
-  return (double)n * ((double)n + VQ_GRAM_ROWS) * sizeof(double);
+  return (double)n * ((double)n + VQ_GRAM_ROOM) * sizeof(double);
 }
 
 static bool is_usable(const compensator *s, const input *in) {
@@ -117,6 +125,7 @@ static void add_input(compensator *s, vq_op *fq) {
   }
   if (in.n_weight == 0) return;
   in.n = t->dim[t->rank - 1];
+  in.has_read = s->times > 1 && t->rank >= 2 && t->dim[t->rank - 2] == s->rows.n;
   if (!is_usable(s, &in)) return;
   s->fq[s->n_in] = fq;
   s->in[s->n_in++] = in;
@@ -131,6 +140,12 @@ static void find_inputs(compensator *s, const vq_func *f) {
     if (op->code == VQ_OP_fake_quant && vq_quant_known(op) &&
         vq_const_of(vq_in(op, VQ_FQ_SCALE)) && vq_const_of(vq_in(op, VQ_FQ_ZERO)))
       add_input(s, op);
+}
+
+// What each row that results are read from counts, the others 1.
+static int64_t times_read(const compensator *s) {
+  double share = s->opts->read_share, read = (double)s->rows.n_read;
+  return (int64_t)nearbyint(share / (1 - share) * ((double)s->rows.n - read) / read);
 }
 
 // Consecutive inputs share a sweep as long as they fit.
@@ -159,30 +174,30 @@ static void flush(input *in) {
 }
 
 // The codes of fake_quant, minus the zero point.
+static void see_row(input *in, const float *x) {
+  double lo = in->lo - in->zero, hi = in->hi - in->zero;
+  for (int64_t c = 0; c < in->n; c++) {
+    double v = (double)(float)((double)x[c] / in->scale);
+    v = v > lo ? v : lo;
+    v = v < hi ? v : hi;
+    in->tile[c * VQ_GRAM_TILE + in->filled] = (int16_t)nearbyint(v);
+  }
+  if (++in->filled == VQ_GRAM_TILE) flush(in);
+}
+
 static void see(void *user, unsigned k, const float *x, int64_t count) {
   compensator *s = user;
   input *in = &s->in[k];
   if (in->sweep != s->sweep) return;
-  double lo = in->lo - in->zero, hi = in->hi - in->zero;
-  for (int64_t i = 0; i < count; i += in->n) {
-    for (int64_t c = 0; c < in->n; c++) {
-      double v = (double)(float)((double)x[i + c] / in->scale);
-      v = v > lo ? v : lo;
-      v = v < hi ? v : hi;
-      in->tile[c * VQ_GRAM_TILE + in->filled] = (int16_t)nearbyint(v);
-    }
-    if (++in->filled == VQ_GRAM_TILE) flush(in);
+  for (int64_t i = 0; i < count / in->n; i++) {
+    bool read = in->has_read && s->rows.read[i % s->rows.n];
+    for (int64_t t = read ? s->times : 1; t > 0; t--) see_row(in, x + i * in->n);
   }
 }
 
 // ---- rounding ---------------------------------------------------------------------
 
-typedef struct workspace {
-  double *l, *d;
-  int64_t *order;
-} workspace;
-
-static void round_weight(const compensator *s, const input *in, const workspace *ws,
+static void round_weight(const compensator *s, const vq_gram *g, double *room,
                          vq_op *wq) {
   vq_value *x = vq_in(wq, VQ_FQ_X);
   int64_t rows = x->type->dim[0];
@@ -190,10 +205,11 @@ static void round_weight(const compensator *s, const input *in, const workspace 
   double hi = (double)VQ_ATTRS(wq, fake_quant)->hi;
   const float *w = vq_const_bytes(vq_const_of(x));
   float *scale = allocate(rows, sizeof *scale);
-  float *to = allocate(rows * in->n, sizeof *to);
+  float *to = allocate(rows * g->n, sizeof *to);
   for (int64_t o = 0; o < rows; o++)
-    scale[o] = vq_quant_row_scale(w + o * in->n, in->n, lo, hi);
-  vq_gram_round(ws->l, in->n, ws->order, w, rows, scale, lo, hi, ws->d, to);
+    scale[o] = vq_quant_row_scale(w + o * g->n, g->n, lo, hi);
+  vq_gram_round(g, w, rows, scale, lo, hi, room, to);
+  vq_gram_descend(g, w, rows, scale, lo, hi, room, to);
   vq_set_operand(wq, VQ_FQ_X,
                  vq_quant_const(wq->func->module, x->name, "rounded", VQ_f32,
                                 x->type->rank, x->type->dim, to));
@@ -204,18 +220,17 @@ static void round_weight(const compensator *s, const input *in, const workspace 
 }
 
 static void round_weights(const compensator *s, const input *in) {
-  workspace ws = {.l = allocate(in->n * in->n, sizeof *ws.l),
-                  .d = allocate(in->n * VQ_GRAM_ROWS, sizeof *ws.d),
-                  .order = allocate(in->n, sizeof *ws.order)};
-  for (int64_t i = 0; i < in->n; i++) ws.order[i] = i;
-  if (vq_str_is(s->opts->order, "diagonal"))
-    vq_gram_order(in->gram, in->n, ws.order);
-  vq_gram_factor(in->gram, in->n, ws.order, fmax(s->opts->damping, 1e-6), ws.l);
-  for (unsigned i = 0; i < in->n_weight; i++)
-    round_weight(s, in, &ws, in->weight[i]);
-  free(ws.l);
-  free(ws.d);
-  free(ws.order);
+  int64_t n = in->n, *order = allocate(n, sizeof *order);
+  double *l = allocate(n * n, sizeof *l), *room = allocate(n * VQ_GRAM_ROOM, sizeof *room);
+  double more = vq_gram_damp(in->gram, n, fmax(s->opts->damping, 1e-6));
+  for (int64_t i = 0; i < n; i++) order[i] = i;
+  if (vq_str_is(s->opts->order, "diagonal")) vq_gram_order(in->gram, n, order);
+  vq_gram_factor(in->gram, n, order, more / 2, l);  // exactly, no pivot is below `more`
+  vq_gram g = {n, in->gram, l, order};
+  for (unsigned i = 0; i < in->n_weight; i++) round_weight(s, &g, room, in->weight[i]);
+  free(l);
+  free(room);
+  free(order);
 }
 
 // ---- the pass ---------------------------------------------------------------------
@@ -247,6 +262,10 @@ vq_status vq_pass_compensate_weights(vq_module *m, vq_pass_ctx *pc) {
   if (s.opts->max_bits < 1 || s.opts->max_bits > 8)
     return vq_error(pc->diag, VQ_E_option, (vq_loc){0},
                     "max-bits is %lld, expected 1 to 8", (long long)s.opts->max_bits);
+  if (!(s.opts->read_share >= 0 && s.opts->read_share <= 0.9))
+    return vq_error(pc->diag, VQ_E_option, (vq_loc){0},
+                    "read-share is %g, expected 0 to 0.9", s.opts->read_share);
+  if (vq_read_rows_find(f, pc->temp, &s.rows)) s.times = times_read(&s);
   find_inputs(&s, f);
   if (s.n_in == 0) return VQ_OK;
   plan_sweeps(&s);

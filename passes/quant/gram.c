@@ -14,6 +14,11 @@
 // weights that read this input, and columns need no lazy batches: rows of w are
 // taken VQ_GRAM_ROWS at a time, transposed, and each step is a sum of such rows.
 //
+// What this finds is the start of a descent: one code changes at a time, always to
+// where it costs least, until none wants to (QuantEase, Behdin et al., 2023). In
+// between the row's scale becomes the best one for its codes q, (w H q) / (q H q).
+// No step costs more than it saves, so the sum never rises.
+//
 // Codes are integers, so H is exact. All other sums run in one fixed order.
 #include "quant/gram.h"
 
@@ -26,7 +31,8 @@ enum {
   BLOCK = 8,    // columns of a tile that stay in the nearest cache
   PANEL = 64,   // rows of l that are finished together
   STRIP = 256,  // part of a row that stays in the nearest cache
-  CHUNK = 16    // rows whose strips do, too
+  CHUNK = 16,   // rows whose strips do, too
+  SWEEPS = 20   // most of a descent; few rows need more than five
 };
 
 static int32_t dot(const int16_t *a, const int16_t *b) {
@@ -42,6 +48,17 @@ void vq_gram_add(double *h, int64_t n, const int16_t *x) {
       for (int64_t i = i0 > j ? i0 : j; i < i1; i++)
         h[i * n + j] += dot(x + i * VQ_GRAM_TILE, x + j * VQ_GRAM_TILE);
   }
+}
+
+double vq_gram_damp(double *h, int64_t n, double damping) {
+  double mean = 0;
+  for (int64_t i = 0; i < n; i++) mean += h[i * n + i] / (double)n;
+  double more = mean > 0 ? damping * mean : 1;  // no input at all: nearest
+  for (int64_t i = 0; i < n; i++) {
+    for (int64_t j = 0; j < i; j++) h[j * n + i] = h[i * n + j];
+    h[i * n + i] += more;
+  }
+  return more;
 }
 
 // ---- order ------------------------------------------------------------------------
@@ -105,43 +122,117 @@ static void finish_panel(double *l, int64_t n, int64_t p0, int64_t p1, double le
   }
 }
 
-void vq_gram_factor(const double *h, int64_t n, const int64_t *order,
-                    double damping, double *l) {
-  double mean = 0;
-  for (int64_t i = 0; i < n; i++) mean += h[i * n + i] / (double)n;
-  double more = mean > 0 ? damping * mean : 1;  // no input at all: nearest
-  for (int64_t i = 0; i < n; i++) {
-    for (int64_t j = 0; j <= i; j++) {
-      int64_t a = order[i], b = order[j];
-      l[i * n + j] = a > b ? h[a * n + b] : h[b * n + a];
-    }
-    l[i * n + i] += more;
-  }
+void vq_gram_factor(const double *h, int64_t n, const int64_t *order, double least,
+                    double *l) {
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j <= i; j++) l[i * n + j] = h[order[i] * n + order[j]];
   for (int64_t p1 = n; p1 > 0; p1 -= PANEL) {
     int64_t p0 = p1 > PANEL ? p1 - PANEL : 0;
     update_panel(l, n, p0, p1);
-    finish_panel(l, n, p0, p1, more / 2);  // exactly, no pivot is below `more`
+    finish_panel(l, n, p0, p1, least);
   }
 }
 
 // ---- round ------------------------------------------------------------------------
 
-void vq_gram_round(const double *l, int64_t n, const int64_t *order,
-                   const float *w, int64_t n_row, const float *scale, double lo, double hi,
-                   double *d, float *to) {
+// VQ_GRAM_ROWS rows at most. d: what was added to column k of all of them, each k.
+static void round_rows(const vq_gram *g, const float *w, int64_t n_row,
+                       const float *scale, double lo, double hi, double *d, float *to) {
+  for (int64_t k = 0; k < g->n; k++) {
+    double at[VQ_GRAM_ROWS] = {0}, pivot = g->l[k * g->n + k];
+    subtract(at, n_row, g->l + k * g->n, 1, d, VQ_GRAM_ROWS, k);
+    for (int64_t i = 0; i < n_row; i++) {
+      int64_t here = i * g->n + g->order[k];
+      double s = (double)scale[i];
+      double q = nearbyint(((double)w[here] + at[i] / pivot) / s);
+      q = q > hi ? hi : q < lo ? lo : q;
+      to[here] = (float)(q * s);
+      d[k * VQ_GRAM_ROWS + i] = (double)to[here] - (double)w[here];
+    }
+  }
+}
+
+void vq_gram_round(const vq_gram *g, const float *w, int64_t n_row, const float *scale,
+                   double lo, double hi, double *room, float *to) {
   for (int64_t o = 0; o < n_row; o += VQ_GRAM_ROWS) {
     int64_t width = n_row - o < VQ_GRAM_ROWS ? n_row - o : VQ_GRAM_ROWS;
-    for (int64_t k = 0; k < n; k++) {
-      double at[VQ_GRAM_ROWS] = {0}, pivot = l[k * n + k];
-      subtract(at, width, l + k * n, 1, d, VQ_GRAM_ROWS, k);
-      for (int64_t i = 0; i < width; i++) {
-        int64_t here = (o + i) * n + order[k];
-        double s = (double)scale[o + i];
-        double q = nearbyint(((double)w[here] + at[i] / pivot) / s);
-        q = q > hi ? hi : q < lo ? lo : q;
-        to[here] = (float)(q * s);
-        d[k * VQ_GRAM_ROWS + i] = (double)to[here] - (double)w[here];
-      }
-    }
+    round_rows(g, w + o * g->n, width, scale + o, lo, hi, room, to + o * g->n);
+  }
+}
+
+// ---- descend ----------------------------------------------------------------------
+
+// A row while it changes: its codes, and what h makes of them and of its weights.
+typedef struct row {
+  double *q, *hq, *hw;  // hq = -h q, hw = -h w
+  double scale, lo, hi;
+} row;
+
+// y = -h x for rows x.
+static void multiply(const double *h, int64_t n, const double *x, int64_t n_row,
+                     double *y) {
+  for (int64_t i = 0; i < n_row * n; i++) y[i] = 0;
+  for (int64_t j = 0; j < n; j += STRIP)
+    for (int64_t k = 0; k < n; k += CHUNK)
+      for (int64_t i = 0; i < n_row; i++)
+        subtract(y + i * n + j, n - j < STRIP ? n - j : STRIP, x + i * n + k, 1,
+                 h + k * n + j, n, n - k < CHUNK ? n - k : CHUNK);
+}
+
+// A change of code k by c costs c (2 slope + c h_kk). Returns whether it changed.
+static bool change_code(const vq_gram *g, row *r, int64_t k) {
+  const double *h = g->h + k * g->n;
+  double slope = r->hw[k] / r->scale - r->hq[k];
+  if (2 * fabs(slope) <= h[k]) return false;
+  double q = nearbyint(r->q[k] - slope / h[k]);
+  q = q > r->hi ? r->hi : q < r->lo ? r->lo : q;
+  double c = q - r->q[k];
+  if (c == 0) return false;
+  r->q[k] = q;
+  for (int64_t i = 0; i < g->n; i++) r->hq[i] -= c * h[i];
+  return true;
+}
+
+// Scales are f32, so the best one is not quite met: a worse one is not taken.
+static void change_scale(row *r, int64_t n) {
+  double qhq = 0, qhw = 0;
+  for (int64_t i = 0; i < n; i++) qhq -= r->q[i] * r->hq[i], qhw -= r->q[i] * r->hw[i];
+  if (!(qhq > 0)) return;
+  double s = (double)(float)(qhw / qhq), t = r->scale;
+  if (s != 0 && isfinite(s) && s * (s * qhq - 2 * qhw) < t * (t * qhq - 2 * qhw))
+    r->scale = s;
+}
+
+static void descend(const vq_gram *g, row *r) {
+  int64_t changed = 1;
+  for (int k = 0; k < SWEEPS && changed; k++) {
+    changed = 0;
+    for (int64_t i = 0; i < g->n; i++) changed += change_code(g, r, g->order[i]);
+    change_scale(r, g->n);
+  }
+}
+
+static void descend_rows(const vq_gram *g, const float *w, int64_t n_row, float *scale,
+                         double lo, double hi, double *room, float *to) {
+  int64_t n = g->n, all = n * VQ_GRAM_ROWS;
+  double *q = room, *hq = q + all, *hw = hq + all;
+  for (int64_t i = 0; i < n_row * n; i++) q[i] = (double)w[i];
+  multiply(g->h, n, q, n_row, hw);
+  for (int64_t i = 0; i < n_row * n; i++)
+    q[i] = nearbyint((double)to[i] / (double)scale[i / n]);
+  multiply(g->h, n, q, n_row, hq);
+  for (int64_t i = 0; i < n_row; i++) {
+    row r = {q + i * n, hq + i * n, hw + i * n, (double)scale[i], lo, hi};
+    descend(g, &r);
+    scale[i] = (float)r.scale;
+    for (int64_t k = 0; k < n; k++) to[i * n + k] = (float)(r.q[k] * r.scale);
+  }
+}
+
+void vq_gram_descend(const vq_gram *g, const float *w, int64_t n_row, float *scale,
+                     double lo, double hi, double *room, float *to) {
+  for (int64_t o = 0; o < n_row; o += VQ_GRAM_ROWS) {
+    int64_t width = n_row - o < VQ_GRAM_ROWS ? n_row - o : VQ_GRAM_ROWS;
+    descend_rows(g, w + o * g->n, width, scale + o, lo, hi, room, to + o * g->n);
   }
 }

@@ -12,20 +12,36 @@ enum { VQ_GRAM_TILE = 256, VQ_GRAM_MOST = 2895 };
 // `x` holds n columns of VQ_GRAM_TILE codes each. All sums are exact.
 void vq_gram_add(double *h, int64_t n, const int16_t *x);
 
+// Adds `damping` times the mean of the diagonal to it, and fills the upper triangle.
+// Returns what was added: 1 where all was 0.
+double vq_gram_damp(double *h, int64_t n, double damping);
+
 // Columns by decreasing diagonal, equal ones by number.
 void vq_gram_order(const double *h, int64_t n, int64_t *order);
 
-// l (n x n), lower triangular with l^T l = P (h + d I) P^T, where row i of P
-// takes order[i] and d is `damping` times the mean of the diagonal.
-void vq_gram_factor(const double *h, int64_t n, const int64_t *order,
-                    double damping, double *l);
+// l (n x n), lower triangular with l^T l = P h P^T, where row i of P takes order[i].
+// Pivots below `least`, which rounding alone can cause, are raised to it.
+void vq_gram_factor(const double *h, int64_t n, const int64_t *order, double least,
+                    double *l);
+
+// A damped Gram matrix, an order of its columns and the factor for that order.
+typedef struct vq_gram {
+  int64_t n;
+  const double *h, *l;
+  const int64_t *order;
+} vq_gram;
+
+// Rows are taken so many at a time, in room for VQ_GRAM_ROOM * n numbers.
+enum { VQ_GRAM_ROWS = 64, VQ_GRAM_ROOM = 3 * VQ_GRAM_ROWS };
 
 // Rounds the `n_row` rows of n weights in `w` to multiples of their scales, `lo` to
-// `hi` times it, so that (to - w) h (to - w)^T is small (gram.c). `l` and
-// `order` are those of vq_gram_factor, `d` is room for n * VQ_GRAM_ROWS numbers.
-enum { VQ_GRAM_ROWS = 64 };
-void vq_gram_round(const double *l, int64_t n, const int64_t *order,
-                   const float *w, int64_t n_row, const float *scale, double lo, double hi,
-                   double *d, float *to);
+// `hi` times it, so that (to - w) h (to - w)^T is small (gram.c).
+void vq_gram_round(const vq_gram *g, const float *w, int64_t n_row, const float *scale,
+                   double lo, double hi, double *room, float *to);
+
+// Makes that smaller by changes of single codes and of the scales, and never larger.
+// `to` has multiples of `scale` and gets multiples of the new ones.
+void vq_gram_descend(const vq_gram *g, const float *w, int64_t n_row, float *scale,
+                     double lo, double hi, double *room, float *to);
 
 #endif

@@ -25,30 +25,40 @@ static double cost(const double *h, int64_t n, const float *w, const float *to) 
 
 // h by hand: l is [[1, 0], [1, 2]], so that l^T l = h.
 START_TEST(test_two_by_two) {
-  const double h[] = {2, NAN, 2, 4};
+  double h[] = {2, NAN, 2, 4}, l[4], room[2 * VQ_GRAM_ROOM];
   const float w[] = {0.4f, 0.4f, 0.4f, -0.4f}, scale[] = {1, 1};
   int64_t order[] = {0, 1};
-  double l[4], d[2 * VQ_GRAM_ROWS];
   float to[4];
+  const vq_gram g = {2, h, l, order};
+  ck_assert(vq_gram_damp(h, 2, 0) == 0 && h[1] == 2);
   vq_gram_factor(h, 2, order, 0, l);
   ck_assert(l[0] == 1 && l[2] == 1 && l[3] == 2);
   // 0.4 becomes 0; the other column's share of that error is 0.2.
-  vq_gram_round(l, 2, order, w, 2, scale, -7, 7, d, to);
+  vq_gram_round(&g, w, 2, scale, -7, 7, room, to);
   ck_assert(to[0] == 0 && to[1] == 1);   // 0.4 + 0.2
   ck_assert(to[2] == 0 && to[3] == 0);   // -0.4 + 0.2
   ck_assert_double_eq_tol(cost(h, 2, w, to), 0.8, 1e-6);  // nearest: 1.6
   vq_gram_order(h, 2, order);
   ck_assert(order[0] == 1 && order[1] == 0);
   vq_gram_factor(h, 2, order, 0, l);
-  vq_gram_round(l, 2, order, w, 1, scale, -7, 7, d, to);
+  vq_gram_round(&g, w, 1, scale, -7, 7, room, to);
   ck_assert(to[0] == 1 && to[1] == 0);
   ck_assert_double_eq_tol(cost(h, 2, w, to), 0.4, 1e-6);
 }
 END_TEST
 
+START_TEST(test_damp) {
+  double h[] = {2, NAN, 3, 4}, none[] = {0, NAN, 0, 0};
+  ck_assert(vq_gram_damp(h, 2, 0.5) == 1.5);
+  ck_assert(h[0] == 3.5 && h[1] == 3 && h[2] == 3 && h[3] == 5.5);
+  ck_assert(vq_gram_damp(none, 2, 0.5) == 1);
+  ck_assert(none[0] == 1 && none[1] == 0 && none[2] == 0 && none[3] == 1);
+}
+END_TEST
+
 typedef struct problem {
   int64_t n, n_row;
-  double *h, *l, *d;
+  double *h, *l, *room;
   float *w, *to, *scale;
   int64_t *order;
 } problem;
@@ -70,7 +80,7 @@ static void fill_tile(int16_t *x, int64_t n, uint32_t *state) {
 }
 
 static problem make(int64_t n, int64_t n_row, int n_tile) {
-  problem p = {n, n_row, room(n * n, 8), room(n * n, 8), room(n * VQ_GRAM_ROWS, 8),
+  problem p = {n, n_row, room(n * n, 8), room(n * n, 8), room(n * VQ_GRAM_ROOM, 8),
                room(n * n_row, 4), room(n * n_row, 4), room(n_row, 4), room(n, 8)};
   int16_t *x = room(n * VQ_GRAM_TILE, sizeof *x);
   uint32_t state = 1;
@@ -87,13 +97,19 @@ static problem make(int64_t n, int64_t n_row, int n_tile) {
 }
 
 static void drop(problem *p) {
-  void *all[] = {p->h, p->l, p->d, p->w, p->to, p->scale, p->order};
+  void *all[] = {p->h, p->l, p->room, p->w, p->to, p->scale, p->order};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
+static vq_gram gram_of(const problem *p) {
+  return (vq_gram){p->n, p->h, p->l, p->order};
+}
+
 static void solve(problem *p, double damping) {
-  vq_gram_factor(p->h, p->n, p->order, damping, p->l);
-  vq_gram_round(p->l, p->n, p->order, p->w, p->n_row, p->scale, -7, 7, p->d, p->to);
+  double more = vq_gram_damp(p->h, p->n, damping);
+  vq_gram g = gram_of(p);
+  vq_gram_factor(p->h, p->n, p->order, more / 2, p->l);
+  vq_gram_round(&g, p->w, p->n_row, p->scale, -7, 7, p->room, p->to);
 }
 
 static void is_on_grid(const problem *p) {
@@ -125,15 +141,12 @@ START_TEST(test_factor) {
   static const int64_t size[] = {1, 2, 63, 64, 65, 128, 200, 321};
   problem p = make(size[_i], 1, 3);
   int64_t n = p.n;
-  double mean = 0, worst = 0;
+  double worst = 0, more = vq_gram_damp(p.h, n, 0.01), mean = more / 0.01;
   vq_gram_order(p.h, n, p.order);
-  vq_gram_factor(p.h, n, p.order, 0.01, p.l);
-  for (int64_t i = 0; i < n; i++) mean += p.h[i * n + i] / (double)n;
+  vq_gram_factor(p.h, n, p.order, more / 2, p.l);
   for (int64_t i = 0; i < n; i++)
     for (int64_t j = 0; j <= i; j++) {
-      int64_t a = p.order[i], b = p.order[j];
-      double want = a > b ? p.h[a * n + b] : p.h[b * n + a], sum = 0;
-      if (i == j) want += 0.01 * mean;
+      double want = p.h[p.order[i] * n + p.order[j]], sum = 0;
       for (int64_t k = i; k < n; k++) sum += p.l[k * n + i] * p.l[k * n + j];
       worst = fmax(worst, fabs(sum - want) / mean);
     }
@@ -186,6 +199,116 @@ START_TEST(test_no_input_is_nearest) {
 }
 END_TEST
 
+// ---- descent ------------------------------------------------------------------------
+
+// What rows cost as they are, all together; all of them are multiples of their scales.
+static double total(const problem *p, double lo, double hi) {
+  double sum = 0;
+  for (int64_t o = 0; o < p->n_row; o++) {
+    sum += cost(p->h, p->n, p->w + o * p->n, p->to + o * p->n);
+    for (int64_t i = 0; i < p->n; i++) {
+      double s = (double)p->scale[o], q = nearbyint((double)p->to[o * p->n + i] / s);
+      ck_assert(q >= lo && q <= hi && p->to[o * p->n + i] == (float)(q * s));
+    }
+  }
+  return sum;
+}
+
+static void start(problem *p, double lo, double hi) {
+  for (int64_t i = 0; i < p->n * p->n_row; i++) {
+    double s = (double)p->scale[i / p->n], q = nearbyint((double)p->w[i] / s);
+    p->to[i] = (float)((q > hi ? hi : q < lo ? lo : q) * s);
+  }
+}
+
+// From nearest: less, and then no code of any row wants to change. Scales of either sign,
+// codes that are clipped, rows around the size of a block.
+START_TEST(test_descent) {
+  static const struct { int64_t n, rows; double lo, hi; float scale; } c[] = {
+      {1, 3, -4, 3, 1}, {20, 5, -4, 3, -2}, {70, 64, -8, 7, 1}, {300, 65, -127, 127, 0.06f}};
+  double lo = c[_i].lo, hi = c[_i].hi;
+  problem p = make(c[_i].n, c[_i].rows, 3);
+  vq_gram_damp(p.h, p.n, 0.01);
+  vq_gram g = gram_of(&p);
+  for (int64_t o = 0; o < p.n_row; o++) p.scale[o] = c[_i].scale;
+  start(&p, lo, hi);
+  double before = total(&p, lo, hi);
+  vq_gram_descend(&g, p.w, p.n_row, p.scale, lo, hi, p.room, p.to);
+  double after = total(&p, lo, hi);
+  ck_assert_double_lt(after, before);
+  for (int64_t o = 0; o < p.n_row; o += p.n_row / 2 + 1) {
+    float *w = p.w + o * p.n, *to = p.to + o * p.n, s = p.scale[o];
+    double least = cost(p.h, p.n, w, to) * (1 - 1e-6);
+    for (int64_t i = 0; i < p.n; i += p.n / 8 + 1)
+      for (int step = -1; step <= 1; step += 2) {
+        float was = to[i], q = rintf(was / s) + (float)step;
+        if (q < (float)lo || q > (float)hi) continue;
+        to[i] = q * s;
+        ck_assert_double_ge(cost(p.h, p.n, w, to), least);
+        to[i] = was;
+      }
+  }
+  drop(&p);
+}
+END_TEST
+
+// Rows of three columns, from where rounding in order ends: never more than that, and
+// at the best codes of all for nearly all rows.
+START_TEST(test_descent_finds_the_best) {
+  enum { N = 3, ROWS = 200 };
+  problem p = make(N, ROWS, 2);
+  int best = 0;
+  solve(&p, 0.01);
+  double before = total(&p, -7, 7);
+  vq_gram g = gram_of(&p);
+  vq_gram_descend(&g, p.w, p.n_row, p.scale, -7, 7, p.room, p.to);
+  ck_assert_double_le(total(&p, -7, 7), before);
+  for (int64_t o = 0; o < ROWS; o++) {
+    const float *w = p.w + o * N;
+    float s = p.scale[o];
+    double found = cost(p.h, N, w, p.to + o * N), least = INFINITY;
+    for (int q = 0; q < 15 * 15 * 15; q++) {
+      float to[N] = {(float)(q % 15 - 7) * s, (float)(q / 15 % 15 - 7) * s,
+                     (float)(q / 225 - 7) * s};
+      least = fmin(least, cost(p.h, N, w, to));
+    }
+    ck_assert_double_ge(found, least * (1 - 1e-9));
+    best += found <= least * (1 + 1e-6);
+  }
+  ck_assert_int_ge(best, ROWS * 95 / 100);
+  drop(&p);
+}
+END_TEST
+
+// Weights that are multiples of 3 with a scale a little off it: the scale is found, and
+// nothing is lost.
+START_TEST(test_descent_finds_the_scale) {
+  problem p = make(40, 2, 3);
+  for (int64_t i = 0; i < p.n * p.n_row; i++) p.w[i] = 3 * rintf(p.w[i] / 2);
+  for (int64_t o = 0; o < 2; o++) p.scale[o] = o ? -3.2f : 2.9f;
+  vq_gram_damp(p.h, p.n, 0.01);
+  vq_gram g = gram_of(&p);
+  start(&p, -4, 4);
+  vq_gram_descend(&g, p.w, p.n_row, p.scale, -4, 4, p.room, p.to);
+  ck_assert(p.scale[0] == 3 && p.scale[1] == -3);
+  for (int64_t i = 0; i < p.n * p.n_row; i++) ck_assert(p.to[i] == p.w[i]);
+  drop(&p);
+}
+END_TEST
+
+// Nothing to start from: zeros stay, and so does the scale.
+START_TEST(test_descent_of_nothing) {
+  problem p = make(70, 2, 1);
+  for (int64_t i = 0; i < p.n * p.n_row; i++) p.w[i] = 0;
+  solve(&p, 0.01);
+  vq_gram g = gram_of(&p);
+  vq_gram_descend(&g, p.w, p.n_row, p.scale, -7, 7, p.room, p.to);
+  for (int64_t i = 0; i < p.n * p.n_row; i++) ck_assert(p.to[i] == 0);
+  ck_assert(p.scale[0] == 1 && p.scale[1] == 1);
+  drop(&p);
+}
+END_TEST
+
 static double row_error(const float *w, int n, double scale) {
   double sum = 0;
   for (int i = 0; i < n; i++) {
@@ -223,11 +346,16 @@ int main(void) {
   TCase *t = tcase_create("gram");
   tcase_set_timeout(t, 0);  // sanitizers are slow; ctest has a limit
   tcase_add_test(t, test_two_by_two);
+  tcase_add_test(t, test_damp);
   tcase_add_test(t, test_sums_are_exact);
   tcase_add_loop_test(t, test_factor, 0, 8);
   tcase_add_loop_test(t, test_costs_less_than_nearest, 0, 3);
   tcase_add_loop_test(t, test_singular, 0, 3);
   tcase_add_test(t, test_no_input_is_nearest);
+  tcase_add_loop_test(t, test_descent, 0, 4);
+  tcase_add_test(t, test_descent_finds_the_best);
+  tcase_add_test(t, test_descent_finds_the_scale);
+  tcase_add_test(t, test_descent_of_nothing);
   tcase_add_test(t, test_row_scale);
   suite_add_tcase(s, t);
   SRunner *r = srunner_create(s);

@@ -414,7 +414,7 @@ START_TEST(test_compensation_is_exact) {
   vq_strbuf one = {0}, batch = {0}, sweeps = {0}, none = {0}, off = {0};
   constants("compensate-weights,round-weights", 1, &one);
   constants("compensate-weights,round-weights", 3, &batch);
-  constants("compensate-weights{max-bytes=36000},round-weights", 1, &sweeps);
+  constants("compensate-weights{max-bytes=80000},round-weights", 1, &sweeps);
   constants("compensate-weights{max-bytes=1000},round-weights", 1, &none);
   constants("round-weights", 1, &off);
   ck_assert_str_eq(vq_strbuf_z(&one), vq_strbuf_z(&batch));
