@@ -37,6 +37,7 @@ typedef struct vq_product {
   int64_t k;
   bool in_place;  // tiles of whole groups may be code of the kernel (tile.h)
   bool small;     // codes of B have at most 4 bits
+  bool slabs;     // the depth is divided (blocking.h)
 } vq_product;
 
 // Facts about a kernel that must not depend on the variant. The kernel computes

@@ -4,9 +4,9 @@
 // A task is a block of at most 12 rows, all columns; with few rows it is a
 // chunk of 128 columns as well. A range of tasks is walked column group by
 // column group, so that one group of B (32 columns) stays in the nearest cache
-// while the rows of A pass by; rows are taken a few tasks at a time when A is
-// too large for the second-level cache. The blocks of AMX take no notice of tasks
-// within such a range. patch_embed, and a linear whose rows
+// while the rows of A pass by; rows are taken a few tasks at a time, or the depth is
+// divided, when A is too large for the second-level cache (blocking.h). The blocks of AMX
+// take no notice of tasks within such a range. patch_embed, and a linear whose rows
 // come through a table (rows.h), first gather the rows of these tasks into
 // scratch, after which it is the same product. So are rows of codes that are not
 // whole elements of four (tile.h).
@@ -22,129 +22,20 @@
 // Without epilogue tiles write to the result. Otherwise, and where columns end
 // within a vector, they write to a small tile in scratch, from which a loop
 // goes on.
-#include "amx.h"
-#include "chain.h"
 #include "elt.h"
+#include "gemm.h"
 #include "loop.h"
-#include "rows.h"
-#include "tile.h"
 #include "unpack.h"
 #include "widen.h"
-
-#define TASK_ROWS 12
-#define TASK_COLS 128
-// Parts of scratch in elements of four bytes: tiles, what sums start with,
-// configuration, gathered rows. AMX has two blocks under way.
-enum { TILES, INIT = 2 * VQ_AMX_SUMS, CONFIG = INIT + VQ_TILE_COLS,
-       ROWS = CONFIG + VQ_AMX_CONFIG };
-#define SCRATCH_MAX (4 << 20)
-#define CACHE_BYTES (256 << 10)  // of A, in one sweep over the columns
-#define WIDE_BYTES (320 << 10)   // of A widened
 
 bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan);
 vq_status emit_gemm(vq_emit *e);
 
-typedef struct gemm {
-  vq_chain chain;
-  vq_rows rows;  // of A; patch_embed: rows.x is the picture
-  const vq_value *w, *bias;
-  vq_product product;
-  vq_dtype x_type, y_type;
-  int64_t m, n, k;   // k: elements of four bytes
-  bool nibbles;      // w is of i4
-  int64_t w_at;      // byte of scratch where it is unpacked or widened
-  int64_t wide_at;   // where A is widened
-  int64_t scratch;   // its size
-  int64_t patch[2];  // 0: linear
-  bool gather;       // rows of A are copied to scratch first
-  int64_t step;      // blocks for which that is done at a time
-  int64_t wide_step; // the same where A is widened, at most `step`
-  int64_t row_blocks, col_chunks;
-  // while emitting
-  vq_tile_shape shape;
-  bool use_amx, wide;
-  vq_amx amx;
-  LLVMValueRef first, last;  // blocks of rows
-  LLVMValueRef row_first;    // of `first`
-  LLVMValueRef ahead;        // cache lines of B that each block fetches for the next group
-  LLVMValueRef col, init;    // the group of columns, what its sums start with
-  unsigned cols, vecs, width;  // of the group: width with what fills the last tile
-  LLVMValueRef block, row0, rows_here;  // the block at hand, its first row and count
-} gemm;
-
-static const char *layout_of(const gemm *g) {
-  if (g->x_type != VQ_u8) return "panel16";
-  return g->nibbles ? "panel16x8" : "panel16x4";
-}
-
-// Length of the sums, in elements.
-static int64_t depth(const vq_op *op, bool codes) {
-  const vq_type *x = vq_in(op, 0)->type;
-  int64_t k = x->dim[x->rank - 1];
-  if (op->code == VQ_OP_patch_embed) {
-    const int64_t *patch = VQ_ATTRS(op, patch_embed)->patch.p;
-    k = x->dim[1] * patch[0] * patch[1];
-  }
-  return codes ? (k + 3) / 4 : k;
-}
-
-// Panels of the widest group on any target.
-static int64_t max_panels(const gemm *g) {
-  int64_t cols = g->m < 8 ? VQ_TILE_COLS : VQ_AMX_COLS;
-  return ((g->n < cols ? g->n : cols) + VQ_PANEL - 1) / VQ_PANEL;
-}
-
-// Scratch for what some variants widen: a row block at least, and the widest group of
-// those that do, a panel.
-static void plan_wide(gemm *g) {
-  int64_t block = TASK_ROWS * g->k * 8, n = WIDE_BYTES / block;
-  g->wide_step = n < 1 ? 1 : n > g->step ? g->step : n;
-  g->wide_at = g->w_at + VQ_PANEL * g->k * 8;
-  g->scratch = g->wide_at + g->wide_step * block;
-}
-
-static bool describe(const vq_func *kernel, gemm *g) {
-  const vq_op *op = vq_rows_anchor(kernel);
-  memset(g, 0, sizeof *g);
-  vq_str layout;
-  if (op->code == VQ_OP_linear) {
-    layout = VQ_ATTRS(op, linear)->layout;
-  } else if (op->code == VQ_OP_patch_embed && op == kernel->first) {
-    layout = VQ_ATTRS(op, patch_embed)->layout;
-    memcpy(g->patch, VQ_ATTRS(op, patch_embed)->patch.p, sizeof g->patch);
-  } else {
-    return false;
-  }
-  g->w = vq_in(op, 1), g->bias = vq_in_opt(op, 2);
-  g->x_type = vq_in(op, 0)->type->dtype, g->y_type = op->out->type->dtype;
-  bool codes = g->x_type == VQ_u8;
-  g->nibbles = g->w->type->dtype == VQ_i4;
-  if (!vq_str_is(layout, layout_of(g)) || (!codes && g->x_type != VQ_f32) ||
-      !vq_chain_match(kernel, op, &g->chain) || !vq_rows_match(kernel, vq_in(op, 0), &g->rows))
-    return false;
-  for (unsigned i = 1; i < op->n_in; i++)
-    if (vq_in(op, i)->kind != VQ_VALUE_ARG) return false;
-  g->m = g->chain.rows, g->n = g->chain.cols, g->k = depth(op, codes);
-  g->row_blocks = (g->m + TASK_ROWS - 1) / TASK_ROWS;
-  g->col_chunks = g->row_blocks >= 8 ? 1 : (g->n + TASK_COLS - 1) / TASK_COLS;
-  if (g->k <= 0 || g->k > (4 << 20) / 4 / (TASK_ROWS + 1)) return false;
-  g->gather = g->patch[0] || g->rows.table || (codes && g->rows.cols % 4);
-  g->step = CACHE_BYTES / (TASK_ROWS * g->k * 4);
-  if (g->step > g->row_blocks) g->step = g->row_blocks;
-  if (g->step < 1) g->step = 1;
-  g->w_at = ROWS * 4 + (g->gather ? g->step * TASK_ROWS * g->k * 4 : 0);
-  g->w_at = (g->w_at + VQ_CACHE_LINE - 1) / VQ_CACHE_LINE * VQ_CACHE_LINE;
-  g->scratch = g->w_at + (g->nibbles ? vq_unpack_bytes(max_panels(g), g->k) : 0);
-  if (codes && !g->nibbles && g->k <= VQ_WIDE_DEPTH) plan_wide(g);
-  bool in_place = codes && g->col_chunks == 1 && !vq_chain_empty(&g->chain) &&
-                  g->k >= 2 * TASK_ROWS;
-  g->product = (vq_product){g->m, g->row_blocks, g->n, codes, g->k, in_place, g->nibbles};
-  return g->scratch <= SCRATCH_MAX;
-}
+typedef vq_gemm gemm;
 
 bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
   gemm g;
-  if (!describe(kernel, &g)) return false;
+  if (!vq_gemm_describe(kernel, &g)) return false;
   plan->n_task = g.row_blocks * g.col_chunks;
   plan->scratch_bytes = (uint32_t)g.scratch;
   plan->n_product = 1;
@@ -158,17 +49,26 @@ bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
 static LLVMValueRef wide_row(const vq_emit *e, const gemm *g, LLVMValueRef row) {
   row = LLVMBuildNSWSub(e->b, row, g->row_first, "");
   return vq_at(e, e->i32, vq_atk(e, e->i8, e->scratch, g->wide_at),
-               vq_mulk(e, row, 2 * g->k));
+               vq_mulk(e, row, 2 * g->deep));
 }
 
-// Where row `row` of A lies.
+// Where the slab of row `row` of A begins.
 static LLVMValueRef a_row(const vq_emit *e, const gemm *g, LLVMValueRef row) {
-  LLVMValueRef at = vq_atk(e, e->f32, e->scratch, ROWS);
+  LLVMValueRef at = vq_atk(e, e->f32, e->scratch, VQ_GEMM_ROWS);
   if (g->gather)
     row = LLVMBuildNSWSub(e->b, row, g->row_first, "");
   else
     at = vq_arg_ptr(e, g->rows.x);
-  return vq_at(e, e->f32, at, vq_mulk(e, row, g->k));
+  return vq_at(e, e->f32, at, vq_add(e, vq_mulk(e, row, g->k), g->from));
+}
+
+// Where the sums of row `row` and of the group wait between slabs: those of a group in one
+// piece, g->width columns wide.
+static LLVMValueRef part_row(const vq_emit *e, const gemm *g, LLVMValueRef row) {
+  row = LLVMBuildNSWSub(e->b, row, g->row_first, "");
+  LLVMValueRef group = vq_mulk(e, g->col, g->by.step * VQ_TASK_ROWS);
+  return vq_at(e, e->f32, vq_atk(e, e->i8, e->scratch, g->part_at),
+               vq_add(e, group, vq_mulk(e, row, g->width)));
 }
 
 static LLVMTypeRef x_elem(const vq_emit *e, const gemm *g) {
@@ -217,7 +117,7 @@ static LLVMTypeRef vector(const vq_emit *e, const gemm *g) {
 
 // Bias of the group's columns, whole vectors; other lanes are zero.
 static LLVMValueRef start_sums(const vq_emit *e, const gemm *g) {
-  LLVMValueRef init = vq_atk(e, e->f32, e->scratch, INIT);
+  LLVMValueRef init = vq_atk(e, e->f32, e->scratch, VQ_GEMM_INIT);
   if (g->bias && g->cols == g->width)
     return vq_at(e, e->f32, vq_arg_ptr(e, g->bias), g->col);
   for (unsigned j = 0; j < g->vecs; j++) {
@@ -256,44 +156,71 @@ static void finish_sums(const vq_emit *e, const gemm *g, LLVMValueRef tile,
   vq_loop_end(e, &l);
 }
 
+// Sums of a slab start where those of the one before ended.
+static void use_part(const vq_emit *e, const gemm *g, LLVMValueRef row, vq_tile *t) {
+  LLVMValueRef part = part_row(e, g, row), none = vq_k64(e, 0);
+  LLVMValueRef is_first = LLVMBuildICmp(e->b, LLVMIntEQ, g->from, none, "");
+  t->init = LLVMBuildSelect(e->b, is_first, t->init, part, "");
+  t->ldi = LLVMBuildSelect(e->b, is_first, none, vq_k64(e, g->width), "");
+  if (!g->last_slab) t->c = part;
+}
+
 // The product of rows from `row` and the columns of g->col, in scratch.
 static vq_tile tile_of(const vq_emit *e, const gemm *g, LLVMValueRef row) {
   vq_tile t = {.a = a_row(e, g, row), .lda = g->k, .b = vq_arg_ptr(e, g->w),
-               .k = g->k, .init = g->init, .c = e->scratch, .ldc = g->width,
-               .col = g->col, .vecs = g->vecs};
+               .panel = g->k, .k = g->deep, .init = g->init, .c = e->scratch,
+               .ldc = g->width, .col = g->col, .vecs = g->vecs};
+  if (g->by.n_slab > 1) {
+    t.b = vq_at(e, e->f32, t.b, vq_mulk(e, g->from, VQ_PANEL));
+    use_part(e, g, row, &t);
+  }
   if (!g->nibbles && !g->wide) return t;
-  if (g->wide) t.a = wide_row(e, g, row), t.lda = t.k = 2 * g->k;
+  if (g->wide) t.a = wide_row(e, g, row), t.lda = t.k = 2 * g->deep;
+  t.panel = t.k;
   t.b = vq_atk(e, e->i8, e->scratch, g->w_at);
   t.col = vq_modk(e, g->col, VQ_PANEL);
   return t;
 }
 
-// Elements of a column of w, of four bytes as those of A.
-static int64_t w_depth(const gemm *g) { return g->nibbles ? (g->k + 1) / 2 : g->k; }
+// Of `k` elements of a column of w, or where such an element lies: elements of four bytes
+// as those of A.
+static int64_t w_depth(const gemm *g, int64_t k) { return g->nibbles ? (k + 1) / 2 : k; }
+
+// Where the slab of the columns from `col` lies.
+static LLVMValueRef w_at(const vq_emit *e, const gemm *g, LLVMValueRef col) {
+  LLVMValueRef from = g->nibbles ? vq_divk(e, g->from, 2) : g->from;
+  LLVMValueRef at = vq_mulk(e, col, w_depth(g, g->k));
+  return vq_at(e, e->f32, vq_arg_ptr(e, g->w), vq_add(e, at, vq_mulk(e, from, VQ_PANEL)));
+}
 
 // B of a group lies behind that of the one before. When a group begins, its first
 // tile would wait for every line; and runs are too short for the prefetcher of the
 // processor. So the blocks of rows of a group share in fetching the next one, or, where
 // tiles fetch, the first few of its tiles.
 static int64_t lines_of_group(const gemm *g) {
-  return (int64_t)g->shape.vecs * g->shape.lanes * w_depth(g) * 4 / VQ_CACHE_LINE;
+  return (int64_t)g->shape.vecs * g->shape.lanes * w_depth(g, g->deep) * 4 / VQ_CACHE_LINE;
+}
+
+// Byte at which line `i` of a group's slab lies: that of its second panel is elsewhere.
+static LLVMValueRef line_at(const vq_emit *e, const gemm *g, LLVMValueRef i) {
+  int64_t deep = w_depth(g, g->deep), skip = w_depth(g, g->k) - deep;
+  if (skip) i = vq_add(e, i, vq_mulk(e, vq_divk(e, i, deep), skip));
+  return vq_mulk(e, i, VQ_CACHE_LINE);
 }
 
 static void fetch_ahead(const vq_emit *e, const gemm *g) {
-  LLVMValueRef group = vq_mulk(e, vq_addk(e, g->col, g->width), w_depth(g));
   LLVMValueRef nth = LLVMBuildNSWSub(e->b, g->block, g->first, "");
-  LLVMValueRef at = vq_at(e, e->f32, vq_arg_ptr(e, g->w), group);
-  LLVMValueRef from = vq_mulk(e, vq_mul(e, nth, g->ahead), VQ_CACHE_LINE);
+  LLVMValueRef at = w_at(e, g, vq_addk(e, g->col, g->width));
+  LLVMValueRef from = vq_mul(e, nth, g->ahead);
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), g->ahead, 1, 0, NULL);
-  LLVMValueRef line = vq_add(e, from, vq_mulk(e, l.i, VQ_CACHE_LINE));
-  vq_prefetch(e, vq_at(e, e->i8, at, line), 2);
+  vq_prefetch(e, vq_at(e, e->i8, at, line_at(e, g, vq_add(e, from, l.i))), 2);
   vq_loop_end(e, &l);
 }
 
 // Blocks have at most two tiles, whose turns are a line each: four of them suffice.
 static bool fetches_in_tiles(const vq_emit *e, const gemm *g) {
-  return vq_tile_fetches(e->target, &g->product) && g->col_chunks == 1 && g->step >= 4;
+  return vq_tile_fetches(e->target, &g->product) && g->col_chunks == 1 && g->by.step >= 4;
 }
 
 // What the tile at row `row` of the block at hand fetches: its share, or a line of its own
@@ -302,11 +229,10 @@ static void choose_fetch(const vq_emit *e, const gemm *g, LLVMValueRef row, vq_t
   LLVMValueRef nth = vq_mulk(e, LLVMBuildNSWSub(e->b, g->block, g->first, ""), 2);
   LLVMValueRef second = LLVMBuildICmp(e->b, LLVMIntSGT, row, vq_k64(e, 0), "");
   nth = vq_add(e, nth, LLVMBuildZExt(e->b, second, e->i64, ""));
-  int64_t turns = g->k / VQ_TILE_STEPS, most = turns ? lines_of_group(g) / turns : 0;
+  int64_t turns = g->deep / VQ_TILE_STEPS, most = turns ? lines_of_group(g) / turns : 0;
   LLVMValueRef some = LLVMBuildICmp(e->b, LLVMIntSLT, nth, vq_k64(e, most), "");
-  LLVMValueRef at = vq_mulk(e, vq_addk(e, g->col, g->width), w_depth(g) * 4);
-  at = vq_add(e, at, vq_mulk(e, nth, turns * VQ_CACHE_LINE));
-  at = vq_at(e, e->i8, vq_arg_ptr(e, g->w), at);
+  LLVMValueRef at = w_at(e, g, vq_addk(e, g->col, g->width));
+  at = vq_at(e, e->i8, at, vq_mulk(e, nth, turns * VQ_CACHE_LINE));
   t->fetch = LLVMBuildSelect(e->b, some, at, t->init, "");
   t->stride = LLVMBuildSelect(e->b, some, vq_k64(e, VQ_CACHE_LINE), vq_k64(e, 0), "");
 }
@@ -326,25 +252,24 @@ static void emit_tile(const vq_emit *e, void *user, LLVMValueRef row,
                       LLVMValueRef rows) {
   gemm *g = user;
   LLVMValueRef at = vq_add(e, g->row0, row);
-  bool direct = vq_chain_empty(&g->chain) && g->cols == g->width;
+  bool direct = g->last_slab && vq_chain_empty(&g->chain) && g->cols == g->width;
   LLVMValueRef c = vq_add(e, vq_mulk(e, at, g->n), g->col);
   vq_tile t = tile_of(e, g, at);
   if (fetches_in_tiles(e, g)) choose_fetch(e, g, row, &t);
   if (direct)
     t.c = vq_at(e, e->f32, e->result[0], c), t.ldc = g->n;
-  else if (!g->product.codes)
+  else if (!g->product.codes && g->last_slab)
     fetch_operands(e, g, at, rows);
   vq_tile_call(e, &g->product, &t, rows);
-  if (!direct) finish_sums(e, g, e->scratch, at, vq_k64(e, 0), rows);
+  if (!direct && g->last_slab) finish_sums(e, g, e->scratch, at, vq_k64(e, 0), rows);
 }
 
 // The panels of the group, from nibbles or to codes of i16.
 static void unpack_group(const vq_emit *e, const gemm *g) {
-  LLVMValueRef panel = vq_divk(e, g->col, VQ_PANEL);
-  LLVMValueRef from = vq_mulk(e, panel, w_depth(g) * VQ_PANEL);
+  LLVMValueRef panel = vq_mulk(e, vq_divk(e, g->col, VQ_PANEL), VQ_PANEL);
   (g->wide ? vq_widen_panels : vq_unpack)(
-      e, vq_at(e, e->f32, vq_arg_ptr(e, g->w), from),
-      vq_atk(e, e->i8, e->scratch, g->w_at), (g->cols + VQ_PANEL - 1) / VQ_PANEL, g->k);
+      e, w_at(e, g, panel), vq_atk(e, e->i8, e->scratch, g->w_at),
+      (g->cols + VQ_PANEL - 1) / VQ_PANEL, g->k, g->deep);
 }
 
 // ---- tiles that overlap ----------------------------------------------------------
@@ -367,15 +292,17 @@ static void finish_vector(const vq_emit *e, void *user, LLVMValueRef i) {
                  lanes, lanes);
 }
 
-// Two tiles have as many steps as the next group has lines, of nibbles one. There are
-// more tiles, of which the others fetch one line again and again.
+// Two tiles have as many steps as the next group has lines, of nibbles one; each of two
+// slabs has one tile. There are more tiles, of which the others fetch one line again and
+// again.
 static void choose_lines(const vq_emit *e, const gemm *g, pending *p) {
   LLVMValueRef nth = LLVMBuildNSWSub(e->b, g->block, g->first, "");
-  int64_t n = (lines_of_group(g) + g->k - 1) / g->k;
+  int64_t n = (lines_of_group(g) + g->deep - 1) / g->deep, apart = g->deep;
+  if (g->by.n_slab > 1)
+    n = (g->width + VQ_PANEL - 1) / VQ_PANEL, apart = w_depth(g, g->k);
   LLVMValueRef some = LLVMBuildICmp(e->b, LLVMIntSLT, nth, vq_k64(e, n), "");
-  LLVMValueRef at = vq_mulk(e, vq_addk(e, g->col, g->width), w_depth(g));
-  at = vq_add(e, at, vq_mulk(e, nth, g->k * VQ_PANEL));
-  at = vq_at(e, e->f32, vq_arg_ptr(e, g->w), at);
+  LLVMValueRef at = w_at(e, g, vq_addk(e, g->col, g->width));
+  at = vq_at(e, e->f32, at, vq_mulk(e, nth, apart * VQ_PANEL));
   p->fetch = LLVMBuildSelect(e->b, some, at, e->scratch, "");
   p->stride = LLVMBuildSelect(e->b, some, vq_k64(e, VQ_CACHE_LINE), vq_k64(e, 0), "");
 }
@@ -383,6 +310,12 @@ static void choose_lines(const vq_emit *e, const gemm *g, pending *p) {
 static void fetch_line(const vq_emit *e, void *user, LLVMValueRef i) {
   const pending *p = user;
   vq_prefetch(e, vq_at(e, e->i8, p->fetch, vq_mul(e, i, p->stride)), 2);
+}
+
+// There must be steps for all vectors of a tile.
+static bool overlaps(const vq_emit *e, const gemm *g) {
+  return vq_tile_is_in_place(e->target, &g->product) && g->last_slab &&
+         g->deep >= 2 * VQ_TASK_ROWS && g->cols == g->shape.vecs * g->shape.lanes;
 }
 
 static LLVMValueRef overlap_sums(const vq_emit *e, LLVMValueRef block) {
@@ -446,7 +379,7 @@ static vq_amx amx_begin(const vq_emit *e, const gemm *g) {
   LLVMValueRef end;
   vq_part_rows(e, &g->product, g->last, &end);
   return vq_amx_begin(e, &g->product, LLVMBuildNSWSub(e->b, end, g->row_first, ""),
-                      vq_atk(e, e->i32, e->scratch, CONFIG));
+                      vq_atk(e, e->i32, e->scratch, VQ_GEMM_CONFIG));
 }
 
 // ---- tasks -------------------------------------------------------------------
@@ -473,7 +406,7 @@ static void block_widen(const vq_emit *e, gemm *g) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), g->rows_here, 1, 0, NULL);
   LLVMValueRef row = vq_add(e, g->row0, l.i);
-  vq_widen_row(e, a_row(e, g, row), wide_row(e, g, row), g->k);
+  vq_widen_row(e, a_row(e, g, row), wide_row(e, g, row), g->deep);
   vq_loop_end(e, &l);
 }
 
@@ -498,8 +431,7 @@ static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
   if (g->nibbles || g->wide) unpack_group(e, g);
   if (g->use_amx) {
     vq_amx_each_block(e, &g->amx, amx_tile, amx_finish, g);
-  } else if (vq_tile_is_in_place(e->target, &g->product) &&
-             g->cols == g->shape.vecs * g->shape.lanes) {
+  } else if (overlaps(e, g)) {
     each_block(e, g, overlap_block);
     overlap_last(e, g);
   } else {
@@ -507,37 +439,59 @@ static void emit_group(const vq_emit *e, void *user, LLVMValueRef col,
   }
 }
 
-// Blocks of rows [lo, hi), the columns of a chunk, `step` blocks at a time.
+// `deep` elements of the depth from `from`, columns [lo, hi).
+static void emit_slab(const vq_emit *e, gemm *g, LLVMValueRef from, int64_t deep,
+                      LLVMValueRef lo, LLVMValueRef hi) {
+  g->from = from, g->deep = deep;
+  LLVMValueRef n = LLVMBuildNSWSub(e->b, g->last, g->first, "");
+  LLVMValueRef up = vq_addk(e, n, lines_of_group(g) - 1);
+  g->ahead = LLVMBuildUDiv(e->b, up, n, "");
+  if (g->wide) each_block(e, g, block_widen);
+  if (g->use_amx) g->amx = amx_begin(e, g);
+  vq_each_group(e, lo, hi, g->n, g->shape.vecs * g->shape.lanes, emit_group, g);
+  if (g->use_amx) vq_amx_end(e);
+}
+
+// All slabs of the blocks at hand.
+static void emit_depth(const vq_emit *e, gemm *g, LLVMValueRef lo, LLVMValueRef hi) {
+  int64_t before = (g->by.n_slab - 1) * g->by.slab;
+  if (before) {
+    vq_loop l;
+    g->last_slab = false;
+    vq_loop_range(e, &l, before, g->by.slab);
+    emit_slab(e, g, l.i, g->by.slab, lo, hi);
+    vq_loop_end(e, &l);
+  }
+  g->last_slab = true;
+  emit_slab(e, g, vq_k64(e, before), g->k - before, lo, hi);
+}
+
+// Blocks of rows [lo, hi), the columns of a chunk, a step of blocks at a time.
 static void emit_rows(const vq_emit *e, gemm *g, LLVMValueRef chunk, LLVMValueRef lo,
                       LLVMValueRef hi) {
   vq_loop l;
-  int64_t step = g->wide ? g->wide_step : g->step;
-  vq_loop_begin(e, &l, lo, hi, step, 0, NULL);
+  vq_loop_begin(e, &l, lo, hi, g->by.step, 0, NULL);
   g->first = l.i;
-  g->last = vq_min64(e, hi, vq_addk(e, l.i, step));
+  g->last = vq_min64(e, hi, vq_addk(e, l.i, g->by.step));
   vq_part_rows(e, &g->product, g->first, &g->row_first);
+  g->from = vq_k64(e, 0);
   if (g->gather) each_block(e, g, block_gather);
-  if (g->wide) each_block(e, g, block_widen);
-  LLVMValueRef n = LLVMBuildNSWSub(e->b, g->last, g->first, "");
-  LLVMValueRef lines = vq_addk(e, n, lines_of_group(g) - 1);
-  g->ahead = LLVMBuildUDiv(e->b, lines, n, "");
-  if (g->use_amx) g->amx = amx_begin(e, g);
   LLVMValueRef from = vq_k64(e, 0), to = vq_k64(e, g->n);
   if (g->col_chunks > 1) {
-    from = vq_mulk(e, chunk, TASK_COLS);
-    to = vq_min64(e, to, vq_addk(e, from, TASK_COLS));
+    from = vq_mulk(e, chunk, VQ_TASK_COLS);
+    to = vq_min64(e, to, vq_addk(e, from, VQ_TASK_COLS));
   }
-  vq_each_group(e, from, to, g->n, g->shape.vecs * g->shape.lanes, emit_group, g);
-  if (g->use_amx) vq_amx_end(e);
+  emit_depth(e, g, from, to);
   vq_loop_end(e, &l);
 }
 
 vq_status emit_gemm(vq_emit *e) {
   gemm g;
-  if (!describe(e->kernel, &g)) VQ_BUG("gemm does not take this kernel");
+  if (!vq_gemm_describe(e->kernel, &g)) VQ_BUG("gemm does not take this kernel");
   g.shape = vq_tile_choose(e->target, &g.product);
   g.use_amx = vq_amx_takes(e->target, &g.product);
   g.wide = vq_tile_kind_of(e->target, &g.product) == VQ_TILE_I16;
+  g.by = g.use_amx ? g.undivided : g.wide ? g.widened : g.narrow;
   if (g.col_chunks == 1) {
     emit_rows(e, &g, NULL, e->begin, e->end);
     return VQ_OK;

@@ -48,8 +48,8 @@ bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s) {
   s->m_pad = round_up(s->m, VQ_PANEL), s->e_pad = round_up(s->e, VQ_PANEL);
   s->n_block = (s->n + VQ_HEADS_BLOCK_ROWS - 1) / VQ_HEADS_BLOCK_ROWS;
   s->n_task = (s->n_block + TASK_BLOCKS - 1) / TASK_BLOCKS;
-  s->score = (vq_product){s->n, s->n_block, s->m_pad, codes, 0, false, false};
-  s->value = (vq_product){s->n, s->n_block, s->e, codes, 0, false, false};
+  s->score = (vq_product){s->n, s->n_block, s->m_pad, codes, 0, false, false, false};
+  s->value = (vq_product){s->n, s->n_block, s->e, codes, 0, false, false, false};
   return s->m > 0;
 }
 

@@ -52,7 +52,7 @@ typedef struct vq_tile_id {
 // configuration, and for tiles that fetch (vq_tile_fetches) what they fetch.
 enum {
   VQ_TILE_A, VQ_TILE_LDA, VQ_TILE_B, VQ_TILE_PANEL, VQ_TILE_K, VQ_TILE_INIT,
-  VQ_TILE_C, VQ_TILE_LDC, VQ_TILE_MORE, VQ_TILE_CONFIG = VQ_TILE_MORE,
+  VQ_TILE_LDI, VQ_TILE_C, VQ_TILE_LDC, VQ_TILE_MORE, VQ_TILE_CONFIG = VQ_TILE_MORE,
   VQ_TILE_FETCH = VQ_TILE_MORE, VQ_TILE_STRIDE, VQ_TILE_N_PARAM
 };
 
@@ -85,13 +85,15 @@ LLVMValueRef vq_tile_add_small(const vq_emit *e, LLVMValueRef a, LLVMValueRef b,
                                LLVMValueRef words);
 LLVMValueRef vq_tile_fold_small(const vq_emit *e, LLVMValueRef words, LLVMValueRef sum);
 
-// c[r * ldc + j] = init[j] + the product at row r and column col + j, for
+// c[r * ldc + j] = init[r * ldi + j] + the product at row r and column col + j, for
 // `rows` rows and `vecs` vectors of columns; `vecs` * lanes divides `col`. A block of
-// AMX has the rows of `config` instead, and writes whole panels.
+// AMX has the rows of `config` instead, and writes whole panels; its ldi is 0.
 typedef struct vq_tile {
   LLVMValueRef a;  // element (r, i) at a[r * lda + i]
   LLVMValueRef b;  // the matrix, all panels
   LLVMValueRef init, c, col;
+  LLVMValueRef ldi;     // i64; NULL: 0
+  int64_t panel;        // elements of a column in a panel of b; 0: k
   LLVMValueRef config;  // vq_amx_begin's; NULL without AMX
   LLVMValueRef fetch;   // the first line that it fetches; NULL: none, or it does not
   LLVMValueRef stride;  // bytes from one line to the next, i64

@@ -36,13 +36,14 @@ static void unpack_vector(const vq_emit *e, val from, val to, unsigned n) {
            vq_atk(e, e->i8, to, ELEMENT), 1);
 }
 
-void vq_unpack(const vq_emit *e, val from, val to, unsigned panels, int64_t k) {
+void vq_unpack(const vq_emit *e, val from, val to, unsigned panels, int64_t stride,
+               int64_t k) {
   int64_t pairs = (k + 1) / 2;
   unsigned n = e->target->vector_bits / 8;
   vq_loop p, i;
   vq_loop_begin(e, &p, vq_k64(e, 0), vq_k64(e, panels), 1, 0, NULL);
   vq_loop_begin(e, &i, vq_k64(e, 0), vq_k64(e, pairs), 1, 0, NULL);
-  val x = vq_add(e, vq_mulk(e, p.i, pairs), i.i);
+  val x = vq_add(e, vq_mulk(e, p.i, (stride + 1) / 2), i.i);
   val y = vq_add(e, vq_mulk(e, p.i, k), vq_mulk(e, i.i, 2));
   x = vq_at(e, e->i8, from, vq_mulk(e, x, ELEMENT));
   y = vq_at(e, e->i8, to, vq_mulk(e, y, ELEMENT));

@@ -10,8 +10,9 @@
 
 // Scratch for `panels` panels of `k` elements of four codes.
 int64_t vq_unpack_bytes(int64_t panels, int64_t k);
-// Writes that many panels, which follow each other at `from`, to `to`.
+// Writes that many panels to `to`. At `from` each is (stride + 1) / 2 elements of eight
+// codes long, of which the first are read.
 void vq_unpack(const vq_emit *e, LLVMValueRef from, LLVMValueRef to, unsigned panels,
-               int64_t k);
+               int64_t stride, int64_t k);
 
 #endif

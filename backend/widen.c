@@ -45,12 +45,13 @@ void vq_widen_row(const vq_emit *e, val from, val to, int64_t k) {
   vq_row_each(e, k, vq_f32_lanes(e->target), widen_step, &r, 0, NULL);
 }
 
-void vq_widen_panels(const vq_emit *e, val from, val to, unsigned panels, int64_t k) {
+void vq_widen_panels(const vq_emit *e, val from, val to, unsigned panels,
+                     int64_t stride, int64_t k) {
   unsigned lanes = vq_f32_lanes(e->target);
   LLVMTypeRef type = vq_vec_type(e->i32, lanes);
   vq_loop p, i;
   vq_loop_begin(e, &p, vq_k64(e, 0), vq_k64(e, panels), 1, 0, NULL);
-  val x = vq_at(e, e->i32, from, vq_mulk(e, p.i, k * VQ_PANEL));
+  val x = vq_at(e, e->i32, from, vq_mulk(e, p.i, stride * VQ_PANEL));
   val y = vq_at(e, e->i32, to, vq_mulk(e, p.i, 2 * k * VQ_PANEL));
   vq_loop_begin(e, &i, vq_k64(e, 0), vq_k64(e, k * VQ_PANEL), VQ_PANEL, 0, NULL);
   for (unsigned c = 0; c < VQ_PANEL; c += lanes) {

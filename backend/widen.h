@@ -17,8 +17,9 @@ vq_halves vq_halves_i8(const vq_emit *e, LLVMValueRef x);
 
 // A row of k elements of u8 to 2 k elements.
 void vq_widen_row(const vq_emit *e, LLVMValueRef from, LLVMValueRef to, int64_t k);
-// Panels of k elements of i8 to as many of 2 k elements.
+// k elements of i8 of each panel, panels being `stride` elements long, to as many panels
+// of 2 k elements.
 void vq_widen_panels(const vq_emit *e, LLVMValueRef from, LLVMValueRef to,
-                     unsigned panels, int64_t k);
+                     unsigned panels, int64_t stride, int64_t k);
 
 #endif

@@ -175,6 +175,9 @@ START_TEST(gemm) {
   for (unsigned i = 0; i < VQ_COUNT(size); i++)
     add_gemm(&t, size[i][0], size[i][1], size[i][2], i % 2, (int)i % 4 % 3);
   add_gemm(&t, 33, 37, 11, true, 3);
+  // So deep that it is divided into slabs (blocking.h).
+  add_gemm(&t, 97, 40, 2801, true, 1);
+  add_gemm(&t, 86, 33, 3072, false, 0);
   add_patches(&t, 2, 32, 24, 8, 4, 33);
   add_patches(&t, 1, 15, 21, 5, 7, 16);
   check_cases(&t);

@@ -217,6 +217,19 @@ START_TEST(gemm) {
 }
 END_TEST
 
+// So many rows of such depth that it is divided into slabs (blocking.h): every epilogue with
+// weights of eight bits and of four, slabs of equal size and not, half a group at the end.
+START_TEST(slabs) {
+  text t = {.n_arg = 0};
+  for (int i = 0; i < 2 * N_EPILOGUE; i++)
+    add_gemm(&t, 252 + 5 * i, 24 + 8 * i, 1025 + 31 * i, i % 2, (enum epilogue)(i % N_EPILOGUE));
+  add_gemm(&t, 300, 64, 2048, true, GELU);
+  add_gemm(&t, 300, 64, 2048, true, GELU);
+  add_gemm(&t, 97, 33, 6000, true, REQUANTIZE);
+  check_cases(&t);
+}
+END_TEST
+
 // Rows, columns and depth around what tiles of AMX hold: 16, 32, 16 * 4 and 12 * 4.
 START_TEST(tiles) {
   static const int size[][3] = {
@@ -291,6 +304,7 @@ int main(void) {
   tolerance = 0;
   tcase_add_test(c, gemm);
   tcase_add_test(c, tiles);
+  tcase_add_test(c, slabs);
   tcase_add_test(c, attention);
   tcase_add_test(c, norm);
   tcase_add_test(c, tables);
