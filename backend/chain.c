@@ -72,7 +72,7 @@ bool vq_chain_match(const vq_func *kernel, const vq_op *anchor, vq_chain *c) {
   const vq_op *ret = kernel->last;
   if (ret->n_in != 1 || kernel->n_result != 1) return false;
   *c = (vq_chain){.anchor = anchor, .first = anchor ? anchor->next : kernel->first,
-                  .type = vq_in(ret, 0)->type};
+                  .last = ret, .type = vq_in(ret, 0)->type};
   if (vq_in(ret, 0)->kind != VQ_VALUE_RESULT || !usable(c->type) ||
       vq_type_count(c->type) == 0)
     return false;
@@ -87,7 +87,20 @@ bool vq_chain_match(const vq_func *kernel, const vq_op *anchor, vq_chain *c) {
   return true;
 }
 
-bool vq_chain_empty(const vq_chain *c) { return !c->first->next; }
+bool vq_chain_empty(const vq_chain *c) { return c->first == c->last; }
+
+bool vq_chain_cut(const vq_chain *c, const vq_op *at, vq_chain *head, vq_chain *tail) {
+  *head = *tail = *c;
+  head->last = at;
+  tail->anchor = at, tail->first = at->next;
+  if (vq_in(at, 0)->kind == VQ_VALUE_ARG) return false;
+  for (const vq_op *op = tail->first; op != tail->last->next; op = op->next)
+    for (unsigned i = 0; i < op->n_in; i++) {
+      const vq_value *v = vq_in(op, i);
+      if (v->kind != VQ_VALUE_ARG && !in_chain(tail, v->def)) return false;
+    }
+  return true;
+}
 
 LLVMValueRef vq_arg_ptr(const vq_emit *e, const vq_value *v) {
   assert(v->kind == VQ_VALUE_ARG);
@@ -143,9 +156,9 @@ LLVMValueRef vq_chain_emit(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
                            LLVMValueRef row, LLVMValueRef col, unsigned lanes,
                            unsigned n) {
   unsigned n_op = 0, at = 0;
-  for (const vq_op *op = c->first; op->next; op = op->next) n_op++;
+  for (const vq_op *op = c->first; op != c->last; op = op->next) n_op++;
   LLVMValueRef *val = VQ_NEW_N(e->temp, LLVMValueRef, n_op), in[3];
-  for (const vq_op *op = c->first; op->next; op = op->next) {
+  for (const vq_op *op = c->first; op != c->last; op = op->next) {
     assert(op->n_in <= VQ_COUNT(in));
     for (unsigned i = 0; i < op->n_in; i++) {
       const vq_value *x = vq_in(op, i);
@@ -154,7 +167,7 @@ LLVMValueRef vq_chain_emit(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
     }
     val[at++] = vq_elt_emit(e, op, in);
   }
-  return value_of(c, vq_in(c->first->func->last, 0)->def, v, val);
+  return value_of(c, vq_in(c->last, 0)->def, v, val);
 }
 
 // Rows other than the first of `t` have elements of their own.
@@ -166,7 +179,7 @@ static bool has_rows(const vq_chain *c, const vq_type *t) {
 
 void vq_chain_fetch(const vq_emit *e, const vq_chain *c, LLVMValueRef row,
                     LLVMValueRef col, unsigned n) {
-  for (const vq_op *op = c->first; op->next; op = op->next)
+  for (const vq_op *op = c->first; op != c->last; op = op->next)
     for (unsigned i = 0; i < op->n_in; i++) {
       const vq_value *v = vq_in(op, i);
       if (v->kind != VQ_VALUE_ARG || is_one(c, v->type) || !has_rows(c, v->type))

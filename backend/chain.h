@@ -10,7 +10,8 @@
 
 typedef struct vq_chain {
   const vq_op *anchor;  // NULL: elementwise ops alone
-  const vq_op *first;   // first op of the chain; == return when it is empty
+  const vq_op *first;   // first op of the chain; == last when it is empty
+  const vq_op *last;    // the op behind it, whose first operand is the result: return
   const vq_type *type;  // the kernel's result
   unsigned split;       // dimensions [split, rank) form a row
   int64_t rows, cols;
@@ -21,6 +22,10 @@ typedef struct vq_chain {
 // the last dimension; without anchor, as many dimensions as all operands allow.
 bool vq_chain_match(const vq_func *kernel, const vq_op *anchor, vq_chain *c);
 bool vq_chain_empty(const vq_chain *c);
+
+// Cuts a chain in two at an op with one operand: `head` computes that operand, `tail`
+// has the op as its anchor. False when ops of the tail need other results of the head.
+bool vq_chain_cut(const vq_chain *c, const vq_op *at, vq_chain *head, vq_chain *tail);
 
 // The vector of the kernel's result at (row, col .. col + lanes) given the
 // anchor's vector `v` there (NULL without anchor); of operands only the first

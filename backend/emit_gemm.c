@@ -25,6 +25,7 @@
 #include "elt.h"
 #include "gemm.h"
 #include "loop.h"
+#include "quant.h"
 #include "unpack.h"
 #include "widen.h"
 
@@ -140,20 +141,58 @@ static unsigned finish_lanes(const vq_emit *e, const gemm *g) {
   return pairs ? 2 * lanes : lanes;
 }
 
+// The head of a chain that is cut: numbers in the place of sums, and their pieces.
+static void finish_head(const vq_emit *e, const gemm *g, LLVMValueRef tile,
+                        LLVMValueRef row, LLVMValueRef lo, LLVMValueRef hi) {
+  unsigned lanes = finish_lanes(e, g);
+  LLVMValueRef pieces = vq_atk(e, e->i32, e->scratch, VQ_GEMM_PIECES);
+  vq_loop l;
+  vq_loop_begin(e, &l, lo, hi, 1, 0, NULL);
+  for (unsigned c = 0; c < g->cols; c += lanes) {
+    LLVMValueRef i = vq_addk(e, vq_mulk(e, l.i, g->width), c), at = vq_at(e, e->f32, tile, i);
+    LLVMValueRef v = vq_load(e, vq_elt_type(e, g->y_type, lanes), at, 4);
+    v = vq_chain_emit(e, &g->head, v, vq_add(e, row, l.i), vq_addk(e, g->col, c), lanes,
+                      g->cols - c < lanes ? g->cols - c : lanes);
+    vq_store(e, v, at, 4);
+    vq_store(e, vq_quant_piece(e, v), vq_at(e, e->i32, pieces, i), 4);
+  }
+  vq_loop_end(e, &l);
+}
+
+// Vector `i` of a tile, counted in columns, as the tail of the chain begins with it.
+static LLVMValueRef start_tail(const vq_emit *e, const gemm *g, LLVMValueRef tile,
+                               LLVMValueRef i, unsigned lanes) {
+  LLVMValueRef at = vq_at(e, e->f32, tile, i);
+  if (!g->cut) return vq_load(e, vq_elt_type(e, g->y_type, lanes), at, 4);
+  LLVMValueRef pieces = vq_atk(e, e->i32, e->scratch, VQ_GEMM_PIECES);
+  return vq_quant_of_piece(e, g->cut, vq_load(e, vq_vec_type(e->f32, lanes), at, 4),
+                           vq_at(e, e->i32, pieces, i));
+}
+
 // Rows [lo, hi) of a tile in scratch to memory, the first of it being row `row`.
 static void finish_sums(const vq_emit *e, const gemm *g, LLVMValueRef tile,
                         LLVMValueRef row, LLVMValueRef lo, LLVMValueRef hi) {
   unsigned lanes = finish_lanes(e, g);
-  LLVMTypeRef type = vq_elt_type(e, g->y_type, lanes);
+  if (g->cut) finish_head(e, g, tile, row, lo, hi);
   vq_loop l;
   vq_loop_begin(e, &l, lo, hi, 1, 0, NULL);
   for (unsigned c = 0; c < g->cols; c += lanes) {
     LLVMValueRef i = vq_addk(e, vq_mulk(e, l.i, g->width), c);
-    LLVMValueRef v = vq_load(e, type, vq_at(e, e->f32, tile, i), 4);
-    vq_chain_store(e, &g->chain, v, vq_add(e, row, l.i), vq_addk(e, g->col, c), lanes,
+    LLVMValueRef v = start_tail(e, g, tile, i, lanes);
+    vq_chain_store(e, &g->tail, v, vq_add(e, row, l.i), vq_addk(e, g->col, c), lanes,
                    g->cols - c < lanes ? g->cols - c : lanes);
   }
   vq_loop_end(e, &l);
+}
+
+// Where the chain looks something up in memory, it is cut.
+static void choose_cut(const vq_emit *e, gemm *g) {
+  const vq_op *op = g->chain.first;
+  while (op != g->chain.last && op->code != VQ_OP_piecewise) op = op->next;
+  bool cut = op != g->chain.last && !g->use_amx && vq_quant_has_pieces(e, g->shape.lanes) &&
+             vq_chain_cut(&g->chain, op, &g->head, &g->tail);
+  g->cut = cut ? op : NULL;
+  if (!cut) g->tail = g->chain;
 }
 
 // Sums of a slab start where those of the one before ended.
@@ -491,6 +530,7 @@ vq_status emit_gemm(vq_emit *e) {
   g.shape = vq_tile_choose(e->target, &g.product);
   g.use_amx = vq_amx_takes(e->target, &g.product);
   g.wide = vq_tile_kind_of(e->target, &g.product) == VQ_TILE_I16;
+  choose_cut(e, &g);
   g.by = g.use_amx ? g.undivided : g.wide ? g.widened : g.narrow;
   if (g.col_chunks == 1) {
     emit_rows(e, &g, NULL, e->begin, e->end);

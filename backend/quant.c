@@ -191,20 +191,18 @@ static val unpack_lanes(const vq_emit *e, val a, val b, bool high, unsigned grou
   return choose_lanes(e, a, b, map, lanes);
 }
 
-// c[k] = coefficient k of piece index[l] in each lane l: every four lanes load four
-// pieces, a vector each, and transpose them. The indices take the way through memory, as
+// c[k] = coefficient k of the piece at byte at[l] in each lane l: every four lanes load four
+// pieces, a vector each, and transpose them. The numbers take the way through memory, as
 // one lane of a vector after the other is slow to get; and so is a gather for each k.
-static void load_pieces(const vq_emit *e, val pieces, val index, val *c) {
-  unsigned lanes = vq_lanes_of(LLVMTypeOf(index));
+static void load_pieces(const vq_emit *e, val pieces, val at, unsigned lanes, val *c) {
   LLVMTypeRef piece = vq_vec_type(e->f32, PIECE);
-  val stack = stack_of(e, LLVMTypeOf(index)), row[4];
-  vq_store(e, index, stack, 4);
+  val row[4];
   for (unsigned r = 0; r < 4; r++) {
     val half[4];
     for (unsigned l = r; l < lanes; l += 4) {
-      val i = vq_load(e, e->i32, vq_atk(e, e->i32, stack, l), 4);
-      i = vq_mulk(e, LLVMBuildZExt(e->b, i, e->i64, ""), PIECE);
-      half[l / 4] = vq_load(e, piece, vq_at(e, e->f32, pieces, i), 16);
+      val i = vq_load(e, e->i32, vq_atk(e, e->i32, at, l), 4);
+      i = LLVMBuildZExt(e->b, i, e->i64, "");
+      half[l / 4] = vq_load(e, piece, vq_at(e, e->i8, pieces, i), 16);
     }
     static const unsigned all[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     for (unsigned n = lanes / 4, w = PIECE; n > 1; n /= 2, w *= 2)
@@ -251,23 +249,57 @@ static val look_up(const vq_emit *e, val table, val index) {
   return y;
 }
 
-static val emit_piecewise(const vq_emit *e, const vq_op *op, val x) {
-  vq_str fn = VQ_ATTRS(op, piecewise)->fn;
+static vq_piecewise piecewise_of(const vq_op *op) {
   vq_piecewise p;
-  if (!vq_piecewise_of(fn, &p)) VQ_BUG("piecewise without a table");
+  if (!vq_piecewise_of(VQ_ATTRS(op, piecewise)->fn, &p)) VQ_BUG("piecewise without a table");
+  return p;
+}
+
+// The piece of x.
+static val piece_of(const vq_emit *e, val x) {
   val t = add(e, mul(e, x, kf(x, (double)VQ_PIECE_MULT)), kf(x, (double)VQ_PIECE_ADD));
   t = at_most(e, at_least(e, t, kf(x, 0)), kf(x, VQ_PIECES - 1));
-  val i = LLVMBuildFPToSI(e->b, t, lanes_of(e->i32, x), ""), c[3];
+  return LLVMBuildFPToSI(e->b, t, lanes_of(e->i32, x), "");
+}
+
+static val polynomial(const vq_emit *e, val x, val const *c) {
+  return add(e, c[0], mul(e, x, add(e, c[1], mul(e, x, c[2]))));
+}
+
+bool vq_quant_has_pieces(const vq_emit *e, unsigned lanes) {
+  return e->target->vector_bits < 512 && lanes >= PIECE;
+}
+
+val vq_quant_piece(const vq_emit *e, val x) {
+  val i = piece_of(e, x);
+  return LLVMBuildMul(e->b, i, vq_ki_like(LLVMTypeOf(i), PIECE * 4), "");
+}
+
+val vq_quant_of_piece(const vq_emit *e, const vq_op *op, val x, val at) {
+  vq_piecewise p = piecewise_of(op);
+  val c[3], pieces = pieces_of(e, VQ_ATTRS(op, piecewise)->fn, &p);
+  load_pieces(e, pieces, at, vq_lanes_of(LLVMTypeOf(x)), c);
+  return polynomial(e, x, c);
+}
+
+static val emit_piecewise(const vq_emit *e, const vq_op *op, val x) {
+  vq_piecewise p = piecewise_of(op);
+  unsigned lanes = vq_lanes_of(LLVMTypeOf(x));
+  if (lanes >= PIECE && !is_zmm(e, x)) {
+    val at = stack_of(e, lanes_of(e->i32, x));
+    vq_store(e, vq_quant_piece(e, x), at, 4);
+    return vq_quant_of_piece(e, op, x, at);
+  }
+  val i = piece_of(e, x), c[3];
   if (is_zmm(e, x)) {
     for (unsigned k = 0; k < 3; k++) c[k] = permute_table(e, p.c[k], i);
-  } else if (vq_lanes_of(LLVMTypeOf(x)) >= PIECE) {
-    load_pieces(e, pieces_of(e, fn, &p), i, c);
-  } else {
-    i = vq_mulk(e, LLVMBuildZExt(e->b, i, e->i64, ""), PIECE);
-    for (unsigned k = 0; k < 3; k++)
-      c[k] = vq_load(e, e->f32, vq_at(e, e->f32, pieces_of(e, fn, &p), vq_addk(e, i, k)), 4);
+    return polynomial(e, x, c);
   }
-  return add(e, c[0], mul(e, x, add(e, c[1], mul(e, x, c[2]))));
+  val pieces = pieces_of(e, VQ_ATTRS(op, piecewise)->fn, &p);
+  i = vq_mulk(e, LLVMBuildZExt(e->b, i, e->i64, ""), PIECE);
+  for (unsigned k = 0; k < 3; k++)
+    c[k] = vq_load(e, e->f32, vq_at(e, e->f32, pieces, vq_addk(e, i, k)), 4);
+  return polynomial(e, x, c);
 }
 
 val vq_quant_emit(const vq_emit *e, const vq_op *op, val *in) {
