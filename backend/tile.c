@@ -162,7 +162,8 @@ void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
   unsigned rows[4], n = row_counts(t, p, rows), width = s.vecs * s.lanes;
   unsigned rest = (unsigned)(p->n % width);
   for (unsigned i = 0; i < n; i++) {
-    if (p->n >= width && (!vq_tile_is_in_place(t, p) || p->slabs)) add(user, id_of(t, p, rows[i], width));
+    bool calls = !vq_tile_is_in_place(t, p) || p->slabs;
+    if (p->n >= width && calls) add(user, id_of(t, p, rows[i], width));
     if (rest) add(user, id_of(t, p, rows[i], rest));
   }
 }
