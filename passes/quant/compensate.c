@@ -18,7 +18,10 @@
 // Weights of more than `max-bits` bits are left to round-weights, and so are
 // those of patch_embed (never below 8 bits, where nothing is gained), those that
 // several linears share, and those whose input has a scale per channel, a zero
-// point far off its codes, or a Gram matrix above `max-bytes`.
+// point far off its codes, a Gram matrix above `max-bytes`, or fewer rows than
+// channels: such a matrix says of most directions that nothing is ever there, and what
+// errors are moved into them costs more than it saves. The head of a ViT reads one row
+// a sample.
 #include "quant/gram.h"
 #include "quant/quantizer.h"
 #include "quant/read_rows.h"
@@ -39,6 +42,7 @@ typedef struct input {
   double *gram;    // these two only while that sweep runs
   int16_t *tile;   // codes not yet in `gram`, a column per channel
   int64_t filled;  // how many of each
+  int64_t n_seen;  // rows
 } input;
 
 typedef struct compensator {
@@ -189,6 +193,7 @@ static void see(void *user, unsigned k, const float *x, int64_t count) {
   compensator *s = user;
   input *in = &s->in[k];
   if (in->sweep != s->sweep) return;
+  in->n_seen += count / in->n;
   for (int64_t i = 0; i < count / in->n; i++) {
     bool read = in->has_read && s->rows.read[i % s->rows.n];
     for (int64_t t = read ? s->times : 1; t > 0; t--) see_row(in, x + i * in->n);
@@ -220,6 +225,10 @@ static void round_weight(const compensator *s, const vq_gram *g, double *room,
 }
 
 static void round_weights(const compensator *s, const input *in) {
+  if (in->n_seen < in->n) {
+    vq_stat(s->pc, "left: fewer rows than channels", in->n_weight);
+    return;
+  }
   int64_t n = in->n, *order = allocate(n, sizeof *order);
   double *l = allocate(n * n, sizeof *l), *room = allocate(n * VQ_GRAM_ROOM, sizeof *room);
   double more = vq_gram_damp(in->gram, n, fmax(s->opts->damping, 1e-6));

@@ -14,11 +14,13 @@
 // columns, and the quantizer one factor 1/m and one offset per channel; no
 // kernel knows of it. The cost is m - 1 columns.
 //
-// Before that, part of all differences moves into the next weights for free: with
-// the range w_c of a channel and the median range w, r_c = (w_c / w)^balance, codes
-// are those of x / r_c and the columns of the next weight are multiplied by r_c
-// (SmoothQuant, ICML 2023, equation 4, where it is the activations that the
-// migration spares).
+// Before that, part of what wide channels have more than others moves into the next
+// weights for free: with the range w_c of a channel and the median range w,
+// r_c = (w_c / w)^balance, codes are those of x / r_c and the columns of the next weight
+// are multiplied by r_c (SmoothQuant, ICML 2023, equation 4, where it is the activations
+// that the migration spares). Channels narrower than the median keep r_c = 1: some answer
+// to few pictures only, of which the samples have none, and where their range is set by
+// what is left of the others' they are clipped to a fraction of what they stand for.
 // All of the difference (balance 1) would ruin the weights, whose rows have one
 // scale each. Outputs of attention, which cannot be computed several times, are
 // treated that way alone.
@@ -93,7 +95,7 @@ static split plan(vq_op *fq, double limit, double max_share,
   double median = width[n / 2];
   double *ratio = VQ_NEW_N(pc->temp, double, n);
   for (size_t c = 0; c < n; c++) {
-    ratio[c] = median > 0 ? fmax(vq_pow((most[c] - least[c]) / median, balance), 0.125) : 1;
+    ratio[c] = median > 0 ? fmax(vq_pow((most[c] - least[c]) / median, balance), 1) : 1;
     least[c] /= ratio[c], most[c] /= ratio[c];
     width[c] = most[c] - least[c];
   }
