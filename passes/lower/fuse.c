@@ -106,13 +106,13 @@ static vq_op *maker_of(const group *g, const vq_op *op, unsigned i) {
 }
 
 // Moves what makes operands of `op` in front of it, in order, as far as there is room for
-// that and for `op`.
-static void take_makers(group *g, vq_op *op) {
-  for (unsigned i = 0; i < op->n_in && g->n + 2 <= MAX_GROUP; i++) {
+// that, for `op` and for the ops that are `waiting` for it.
+static void take_makers(group *g, vq_op *op, unsigned waiting) {
+  for (unsigned i = 0; i < op->n_in && g->n + waiting + 2 <= MAX_GROUP; i++) {
     vq_op *def = maker_of(g, op, i);
     if (!def) continue;
     vq_move_op(def, op);
-    take_makers(g, def);
+    take_makers(g, def, waiting + 1);
     g->op[g->n++] = def;
   }
 }
@@ -124,7 +124,7 @@ static void grow(group *g) {
     if (!next || !is_chainable(next) || !same_shape(v->type, next->out->type))
       return;
     take_codes(g, next);
-    if (!is_anchor(g->op[g->anchor])) take_makers(g, next);
+    if (!is_anchor(g->op[g->anchor])) take_makers(g, next, 0);
     g->op[g->n++] = next;
   }
 }
