@@ -2,7 +2,7 @@
 //
 // Rules rewrite single ops in program order until nothing changes. They form
 // two rounds: the first finds every pattern, the second, once attention owns
-// its scale, folds remaining constant factors into linears. See
+// its scale, folds remaining constant factors into linears and norms. See
 // docs/recompose.md for the patterns and the canonical form.
 #include "canon/rewriter.h"
 
