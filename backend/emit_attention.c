@@ -4,7 +4,8 @@
 // changes; then, for each block of queries (heads.h), the scores go to scratch,
 // are turned into exp(s - max) in place, and multiply v; 1 / sum is applied to
 // the result. The scores of one block (at most 14 rows) are all that ever exists
-// of the N x N matrix.
+// of the N x N matrix, unless the kernel has attention_softmax too: then that is divided
+// by the sums, and multiplies v.
 #include "elt.h"
 #include "heads.h"
 #include "loop.h"
@@ -22,6 +23,7 @@ typedef struct attention {
   unsigned lanes;
   LLVMValueRef k_panel, v_panel, scores, sums, tile, zeros;  // parts of scratch
   LLVMValueRef a, row, rows;  // of the current block
+  LLVMValueRef kept;          // its rows of the softmax that is a result
 } attention;
 
 // Offsets of the parts of scratch in floats; returns its size in bytes.
@@ -64,9 +66,40 @@ static void score_group(const vq_emit *e, void *user, LLVMValueRef col,
   vq_tile_call(e, &a->s.score, &t, a->rows);
 }
 
+// Where the result of query `row` of the block begins for the head at hand.
+static LLVMValueRef y_row(const vq_emit *e, const attention *a, LLVMValueRef row) {
+  row = vq_add(e, vq_mulk(e, a->s.b, a->s.n), row);
+  LLVMValueRef at = vq_mulk(e, row, a->s.heads * a->s.e);
+  at = vq_add(e, at, vq_mulk(e, a->s.h, a->s.e));
+  return vq_at(e, e->f32, e->result[a->s.y_at], at);
+}
+
+// Of a softmax that is kept.
+static void kept_group(const vq_emit *e, const attention *a, LLVMValueRef col,
+                       unsigned cols) {
+  vq_tile t = {.a = a->kept, .lda = a->s.m, .b = a->v_panel, .k = a->s.m, .init = a->zeros,
+               .c = a->tile, .col = col, .vecs = vectors(a, cols)};
+  LLVMValueRef to = vq_at(e, e->f32, y_row(e, a, a->row), col);
+  bool direct = cols == t.vecs * a->lanes;
+  t.ldc = t.vecs * a->lanes;
+  if (direct) t.c = to, t.ldc = a->s.heads * a->s.e;
+  vq_tile_call(e, &a->s.value, &t, a->rows);
+  if (direct) return;
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
+  LLVMValueRef from = vq_at(e, e->f32, a->tile, vq_mulk(e, l.i, t.ldc));
+  to = vq_at(e, e->f32, to, vq_mulk(e, l.i, a->s.heads * a->s.e));
+  vq_copy_run(e, e->f32, to, from, cols, a->lanes);
+  vq_loop_end(e, &l);
+}
+
 static void value_group(const vq_emit *e, void *user, LLVMValueRef col,
                         unsigned cols) {
   const attention *a = user;
+  if (a->s.softmax) {
+    kept_group(e, a, col, cols);
+    return;
+  }
   vq_tile t = {.a = a->scores, .lda = a->s.m_pad, .b = a->v_panel, .k = a->s.m,
                .init = a->zeros, .c = a->tile, .col = col,
                .vecs = vectors(a, cols)};
@@ -91,9 +124,10 @@ static void value_group(const vq_emit *e, void *user, LLVMValueRef col,
   vq_loop_end(e, &l);
 }
 
-// What the two sweeps over one row of scores share.
+// What the sweeps over one row of scores share.
 typedef struct score_row {
   LLVMValueRef scores, bias, max;
+  LLVMValueRef inv, kept;  // of a softmax that is kept
 } score_row;
 
 static void max_step(const vq_emit *e, void *user, LLVMValueRef col,
@@ -129,6 +163,16 @@ static void exp_step(const vq_emit *e, void *user, LLVMValueRef col,
   v[0] = LLVMBuildFAdd(e->b, v[0], s, "");
 }
 
+static void keep_step(const vq_emit *e, void *user, LLVMValueRef col, unsigned lanes,
+                      unsigned n, LLVMValueRef *v) {
+  const score_row *r = user;
+  LLVMTypeRef type = vq_vec_type(e->f32, lanes);
+  LLVMValueRef s = vq_load(e, type, vq_at(e, e->f32, r->scores, col), 4);
+  s = LLVMBuildFMul(e->b, s, vq_splat(e, r->inv, lanes), "");
+  vq_store_n(e, s, vq_at(e, e->f32, r->kept, col), 4, n);
+  (void)v;
+}
+
 static void soften_rows(const vq_emit *e, const attention *a) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
@@ -142,7 +186,12 @@ static void soften_rows(const vq_emit *e, const attention *a) {
   vq_row_each(e, a->s.m, a->lanes, exp_step, &r, 1, &sum);
   LLVMValueRef inv = LLVMBuildFDiv(e->b, vq_kf32(e, 1),
                                    vq_reduce(e, sum, vq_combine_add), "");
-  vq_store(e, inv, vq_at(e, e->f32, a->sums, l.i), 4);
+  if (a->s.softmax) {
+    r.inv = inv, r.kept = vq_at(e, e->f32, a->kept, vq_mulk(e, l.i, a->s.m));
+    vq_row_each(e, a->s.m, a->lanes, keep_step, &r, 0, NULL);
+  } else {
+    vq_store(e, inv, vq_at(e, e->f32, a->sums, l.i), 4);
+  }
   vq_loop_end(e, &l);
 }
 
@@ -152,6 +201,7 @@ static void emit_block(const vq_emit *e, void *user, LLVMValueRef row,
   LLVMValueRef zero = vq_k64(e, 0);
   a->row = row, a->rows = rows;
   a->a = vq_heads_token(e, &a->s, &a->s.q, a->row, a->s.d);
+  if (a->s.softmax) a->kept = vq_heads_softmax(e, &a->s, e->result[a->s.softmax_at], row);
   vq_each_group(e, zero, vq_k64(e, a->s.m_pad), a->s.m_pad,
                 vq_heads_width(e, &a->s.score), score_group, a);
   soften_rows(e, a);

@@ -1,30 +1,29 @@
 // attention_grad on token-major operands, read through strides.
 //
-// A task is a head of a sample. k, v, q and g go into panels in scratch. Then, for a
-// block of queries at a time, scores q k^T and g v^T are made, turned into the softmax p
-// and the scores' gradient ds, and ds k is what the queries get. p and ds are also kept
-// for all queries, transposed, so that one product each gives the gradients of v and k:
-// p^T g and ds^T q. The scale is in the panels of k and q.
+// A task is a head of a sample. For a block of queries at a time g v^T is made and, with
+// the softmax p, turned into the scores' gradient ds, and ds k is what the queries get. p
+// and ds are also kept for all queries as panels, so that one product each gives the
+// gradients of v and k, transposed: g^T p and q^T ds. So the N x M matrices are never
+// transposed themselves, only operands and results. The scale is in k and q.
 #include "elt.h"
 #include "heads.h"
 #include "loop.h"
 #include "tile.h"
-#include "vmath.h"
 
 #define SCRATCH_MAX (4 << 20)
-#define BLOCK_ROWS 48  // queries at a time, at most
+#define BLOCK_ROWS 72  // queries at a time, at most
 
 bool match_attention_grad(const vq_func *kernel, vq_kernel_plan *plan);
 vq_status emit_attention_grad(vq_emit *e);
 
-enum { K_ACROSS, V_ACROSS, K_ROWS, Q_ROWS, G_ROWS, P_ALL, DS_ALL, SCORE, DS, INVERSE,
-       MEAN, TILE, ZEROS, N_PART };
+enum { V_ACROSS, K_ROWS, Q_TURNED, G_TURNED, P_ALL, DS_ALL, DS, TURNED, TILE, ZEROS, N_PART };
 
 typedef struct grad {
   vq_heads s;
-  vq_product score, of_q, of_k, of_v;
+  const vq_value *p;
+  vq_product scores, of_q, of_k, of_v;
   int64_t at[N_PART + 1];  // parts of scratch, in floats
-  int64_t ld;              // of p and ds, transposed
+  int64_t ld;              // of q and g, transposed
   // while emitting
   unsigned lanes;
   LLVMValueRef part[N_PART];
@@ -38,21 +37,21 @@ static bool describe(const vq_func *kernel, grad *g) {
       g->s.n < 1)
     return false;
   const vq_heads *s = &g->s;
+  g->p = vq_in(s->op, 4);
+  if (g->p->kind != VQ_VALUE_ARG) return false;
   int64_t parts = (s->n + BLOCK_ROWS - 1) / BLOCK_ROWS, d_pad = round_up(s->d, VQ_PANEL);
-  int64_t rows = BLOCK_ROWS + VQ_PANEL;  // whole squares, whatever the vectors
-  g->score = (vq_product){.m = s->n, .parts = parts, .n = s->m_pad};
+  int64_t widest = s->e_pad > d_pad ? s->e_pad : d_pad;
+  g->scores = (vq_product){.m = s->n, .parts = parts, .n = s->m_pad};
   g->of_q = (vq_product){.m = s->n, .parts = parts, .n = s->d};
-  g->of_k = (vq_product){.m = s->m, .parts = 1, .n = s->d};
-  g->of_v = (vq_product){.m = s->m, .parts = 1, .n = s->e};
-  g->ld = s->n + VQ_PANEL;
+  g->of_k = (vq_product){.m = s->d, .parts = 1, .n = s->m_pad};
+  g->of_v = (vq_product){.m = s->e, .parts = 1, .n = s->m_pad};
+  g->ld = round_up(s->n, VQ_PANEL) + VQ_PANEL;
   int64_t size[N_PART] = {
-      [K_ACROSS] = s->m_pad * s->d, [V_ACROSS] = s->m_pad * s->e,
-      [K_ROWS] = s->m * d_pad,      [Q_ROWS] = s->n * d_pad,
-      [G_ROWS] = s->n * s->e_pad,   [P_ALL] = s->m_pad * g->ld,
-      [DS_ALL] = s->m_pad * g->ld,  [SCORE] = rows * s->m_pad,
-      [DS] = rows * s->m_pad,       [INVERSE] = rows,
-      [MEAN] = rows,                [TILE] = VQ_TILE_FLOATS,
-      [ZEROS] = VQ_TILE_COLS};
+      [V_ACROSS] = s->m_pad * s->e, [K_ROWS] = s->m * d_pad,
+      [Q_TURNED] = d_pad * g->ld,   [G_TURNED] = s->e_pad * g->ld,
+      [P_ALL] = s->m_pad * s->n,    [DS_ALL] = s->m_pad * s->n,
+      [DS] = BLOCK_ROWS * s->m_pad, [TURNED] = widest * s->m_pad,
+      [TILE] = VQ_TILE_FLOATS,      [ZEROS] = VQ_TILE_COLS};
   for (unsigned i = 0; i < N_PART; i++)
     g->at[i + 1] = g->at[i] + round_up(size[i], VQ_PANEL);
   return g->at[N_PART] * 4 <= SCRATCH_MAX;
@@ -64,7 +63,7 @@ bool match_attention_grad(const vq_func *kernel, vq_kernel_plan *plan) {
   plan->n_task = g.s.batch * g.s.heads;
   plan->scratch_bytes = (uint32_t)(g.at[N_PART] * 4);
   plan->n_product = 4;
-  plan->product[0] = g.score, plan->product[1] = g.of_q;
+  plan->product[0] = g.scores, plan->product[1] = g.of_q;
   plan->product[2] = g.of_k, plan->product[3] = g.of_v;
   return true;
 }
@@ -127,103 +126,50 @@ static void multiply(const vq_emit *e, task *t) {
 // ---- one block of queries ----------------------------------------------------
 
 typedef struct score_row {
-  LLVMValueRef p, ds, bias, max;
+  LLVMValueRef p, ds;           // rows
+  LLVMValueRef p_all, ds_all;   // where they begin in panels
+  LLVMValueRef mean;
+  const grad *g;
 } score_row;
 
-static void max_step(const vq_emit *e, void *user, LLVMValueRef col, unsigned lanes,
-                     unsigned n, LLVMValueRef *v) {
+static void mean_step(const vq_emit *e, void *user, LLVMValueRef col, unsigned lanes,
+                      unsigned n, LLVMValueRef *v) {
   const score_row *r = user;
   LLVMTypeRef type = vq_vec_type(e->f32, lanes);
-  LLVMValueRef at = vq_at(e, e->f32, r->p, col), s = vq_load(e, type, at, 4);
-  if (r->bias) {
-    LLVMValueRef b = vq_load_n(e, type, vq_at(e, e->f32, r->bias, col), 4, n);
-    s = LLVMBuildFAdd(e->b, s, b, "");
-    vq_store(e, s, at, 4);
-  }
-  if (n < lanes)
-    s = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), s,
-                        vq_kf_like(type, -INFINITY), "");
-  v[0] = vq_combine_max(e, v[0], s);
+  LLVMValueRef p = vq_load_n(e, type, vq_at(e, e->f32, r->p, col), 4, n);
+  v[0] = vq_fma(e, p, vq_load(e, type, vq_at(e, e->f32, r->ds, col), 4), v[0]);
 }
 
-// v: sum of the exponentials, and of their products with g v^T.
-static void exp_step(const vq_emit *e, void *user, LLVMValueRef col, unsigned lanes,
-                     unsigned n, LLVMValueRef *v) {
+// ds stays where g v^T was; it and p go to the panels of all queries, too.
+static void ds_step(const vq_emit *e, void *user, LLVMValueRef col, unsigned lanes,
+                    unsigned n, LLVMValueRef *v) {
   const score_row *r = user;
   LLVMTypeRef type = vq_vec_type(e->f32, lanes);
-  LLVMValueRef at = vq_at(e, e->f32, r->p, col);
-  LLVMValueRef s = LLVMBuildFSub(e->b, vq_load(e, type, at, 4),
-                                 vq_splat(e, r->max, lanes), "");
-  s = vq_vexp(e, s);
-  vq_store(e, s, at, 4);
-  LLVMValueRef d = vq_load(e, type, vq_at(e, e->f32, r->ds, col), 4);
-  if (n < lanes) {
-    LLVMValueRef mask = vq_lane_mask(e, lanes, n), zero = LLVMConstNull(type);
-    s = LLVMBuildSelect(e->b, mask, s, zero, "");
-    d = LLVMBuildSelect(e->b, mask, d, zero, "");
-  }
-  v[0] = LLVMBuildFAdd(e->b, v[0], s, "");
-  v[1] = vq_fma(e, s, d, v[1]);
+  LLVMValueRef p = vq_load_n(e, type, vq_at(e, e->f32, r->p, col), 4, n);
+  LLVMValueRef to = vq_at(e, e->f32, r->ds, col), ds = vq_load(e, type, to, 4);
+  ds = LLVMBuildFSub(e->b, ds, vq_splat(e, r->mean, lanes), "");
+  ds = LLVMBuildFMul(e->b, p, ds, "");
+  LLVMValueRef at = vq_mulk(e, vq_divk(e, col, VQ_PANEL), r->g->s.n * VQ_PANEL);
+  at = vq_add(e, at, vq_modk(e, col, VQ_PANEL));
+  vq_store(e, ds, to, 4);
+  vq_store(e, p, vq_at(e, e->f32, r->p_all, at), 4);
+  vq_store(e, ds, vq_at(e, e->f32, r->ds_all, at), 4);
+  (void)v;
 }
 
-// Scores become exponentials; their inverse sums and the means of g v^T are kept.
-static void soften_rows(const vq_emit *e, const grad *g) {
+static void make_ds(const vq_emit *e, const grad *g) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), g->rows, 1, 0, NULL);
-  LLVMValueRef at = vq_mulk(e, l.i, g->s.m_pad);
-  score_row r = {.p = vq_at(e, e->f32, g->part[SCORE], at),
-                 .ds = vq_at(e, e->f32, g->part[DS], at),
-                 .bias = vq_heads_bias(e, &g->s, vq_add(e, g->row, l.i))};
-  LLVMTypeRef type = vq_vec_type(e->f32, g->lanes);
-  LLVMValueRef max = vq_kf_like(type, -INFINITY);
-  LLVMValueRef sum[2] = {LLVMConstNull(type), LLVMConstNull(type)};
-  vq_row_each(e, g->s.m, g->lanes, max_step, &r, 1, &max);
-  r.max = vq_reduce(e, max, vq_combine_max);
-  vq_row_each(e, g->s.m, g->lanes, exp_step, &r, 2, sum);
-  LLVMValueRef inv = LLVMBuildFDiv(e->b, vq_kf32(e, 1),
-                                   vq_reduce(e, sum[0], vq_combine_add), "");
-  LLVMValueRef mean = LLVMBuildFMul(e->b, vq_reduce(e, sum[1], vq_combine_add), inv, "");
-  vq_store(e, inv, vq_at(e, e->f32, g->part[INVERSE], l.i), 4);
-  vq_store(e, mean, vq_at(e, e->f32, g->part[MEAN], l.i), 4);
+  LLVMValueRef row = vq_add(e, g->row, l.i), panel = vq_mulk(e, row, VQ_PANEL);
+  score_row r = {.p = vq_heads_softmax(e, &g->s, vq_arg_ptr(e, g->p), row),
+                 .ds = vq_at(e, e->f32, g->part[DS], vq_mulk(e, l.i, g->s.m_pad)),
+                 .p_all = vq_at(e, e->f32, g->part[P_ALL], panel),
+                 .ds_all = vq_at(e, e->f32, g->part[DS_ALL], panel), .g = g};
+  LLVMValueRef sum = LLVMConstNull(vq_vec_type(e->f32, g->lanes));
+  vq_row_each(e, g->s.m, g->lanes, mean_step, &r, 1, &sum);
+  r.mean = vq_reduce(e, sum, vq_combine_add);
+  vq_row_each(e, g->s.m, g->lanes, ds_step, &r, 0, NULL);
   vq_loop_end(e, &l);
-}
-
-// A square of p and ds at rows from `i`, columns from `j` of the block: ds stays where
-// g v^T was, both go transposed to those of all queries. Rows that the block does not
-// have are overwritten there by the next one.
-static void finish_square(const vq_emit *e, const grad *g, LLVMValueRef i,
-                          LLVMValueRef j) {
-  LLVMTypeRef type = vq_vec_type(e->f32, g->lanes);
-  LLVMValueRef p[VQ_PANEL], ds[VQ_PANEL];
-  for (unsigned r = 0; r < g->lanes; r++) {
-    LLVMValueRef row = vq_addk(e, i, r);
-    LLVMValueRef at = vq_add(e, vq_mulk(e, row, g->s.m_pad), j);
-    LLVMValueRef to = vq_at(e, e->f32, g->part[DS], at);
-    LLVMValueRef inv = vq_load(e, e->f32, vq_at(e, e->f32, g->part[INVERSE], row), 4);
-    LLVMValueRef mean = vq_load(e, e->f32, vq_at(e, e->f32, g->part[MEAN], row), 4);
-    p[r] = vq_load(e, type, vq_at(e, e->f32, g->part[SCORE], at), 4);
-    p[r] = LLVMBuildFMul(e->b, p[r], vq_splat(e, inv, g->lanes), "");
-    ds[r] = LLVMBuildFSub(e->b, vq_load(e, type, to, 4), vq_splat(e, mean, g->lanes), "");
-    ds[r] = LLVMBuildFMul(e->b, p[r], ds[r], "");
-    vq_store(e, ds[r], to, 4);
-  }
-  vq_transpose(e, p, g->lanes);
-  vq_transpose(e, ds, g->lanes);
-  for (unsigned c = 0; c < g->lanes; c++) {
-    LLVMValueRef at = vq_mulk(e, vq_addk(e, j, c), g->ld);
-    at = vq_add(e, at, vq_add(e, g->row, i));
-    vq_store(e, p[c], vq_at(e, e->f32, g->part[P_ALL], at), 4);
-    vq_store(e, ds[c], vq_at(e, e->f32, g->part[DS_ALL], at), 4);
-  }
-}
-
-static void finish_squares(const vq_emit *e, const grad *g) {
-  vq_loop i, j;
-  vq_loop_begin(e, &i, vq_k64(e, 0), g->rows, g->lanes, 0, NULL);
-  vq_loop_range(e, &j, g->s.m_pad, g->lanes);
-  finish_square(e, g, i.i, j.i);
-  vq_loop_end(e, &j);
-  vq_loop_end(e, &i);
 }
 
 // Where the gradients of the head begin that lie behind `before` tokens' ones of width
@@ -238,17 +184,12 @@ static LLVMValueRef result_at(const vq_emit *e, const grad *g, int64_t before,
 
 static void queries(const vq_emit *e, grad *g, LLVMValueRef part) {
   const vq_heads *s = &g->s;
-  g->rows = vq_part_rows(e, &g->score, part, &g->row);
-  task score = {.g = g, .p = &g->score, .rows = g->rows, .lda = s->q.row, .k = s->d,
-                .a = vq_heads_token(e, s, &s->q, g->row, s->d), .b = g->part[K_ACROSS],
-                .c = g->part[SCORE], .ldc = s->m_pad};
-  multiply(e, &score);
-  task dp = {.g = g, .p = &g->score, .rows = g->rows, .lda = s->g.row, .k = s->e,
+  g->rows = vq_part_rows(e, &g->scores, part, &g->row);
+  task dp = {.g = g, .p = &g->scores, .rows = g->rows, .lda = s->g.row, .k = s->e,
              .a = vq_heads_token(e, s, &s->g, g->row, s->e), .b = g->part[V_ACROSS],
              .c = g->part[DS], .ldc = s->m_pad};
   multiply(e, &dp);
-  soften_rows(e, g);
-  finish_squares(e, g);
+  make_ds(e, g);
   int64_t row = s->heads * s->d;
   task dq = {.g = g, .p = &g->of_q, .rows = g->rows, .lda = s->m_pad, .k = s->m,
              .a = g->part[DS], .b = g->part[K_ROWS], .ldc = row, .to_result = true,
@@ -261,24 +202,67 @@ static void queries(const vq_emit *e, grad *g, LLVMValueRef part) {
 static void pack(const vq_emit *e, const grad *g) {
   const vq_heads *s = &g->s;
   double scale = (double)VQ_ATTRS(s->op, attention_grad)->scale;
-  vq_tokens k = {&s->k, s->m, s->d, scale}, v = {&s->v, s->m, s->e, 1};
-  vq_heads_pack_across(e, s, k, g->part[K_ACROSS]);
-  vq_heads_pack_across(e, s, v, g->part[V_ACROSS]);
-  vq_heads_pack_rows(e, s, k, g->part[K_ROWS]);
-  vq_heads_pack_rows(e, s, (vq_tokens){&s->q, s->n, s->d, scale}, g->part[Q_ROWS]);
-  vq_heads_pack_rows(e, s, (vq_tokens){&s->g, s->n, s->e, 1}, g->part[G_ROWS]);
+  vq_heads_pack_across(e, s, (vq_tokens){&s->v, s->m, s->e, 1}, g->part[V_ACROSS]);
+  vq_heads_pack_rows(e, s, (vq_tokens){&s->k, s->m, s->d, scale}, g->part[K_ROWS]);
+  vq_heads_turn(e, s, (vq_tokens){&s->q, s->n, s->d, scale}, g->part[Q_TURNED], g->ld);
+  vq_heads_turn(e, s, (vq_tokens){&s->g, s->n, s->e, 1}, g->part[G_TURNED], g->ld);
+}
+
+// Column `j` of what is in TURNED, `size` rows of it, to row `j` from `to`. LANES rows and
+// columns at a time; `cols` and `rows` of them exist.
+static void turn_square(const vq_emit *e, const grad *g, LLVMValueRef from, LLVMValueRef to,
+                        int64_t ld, unsigned rows, unsigned cols) {
+  LLVMTypeRef type = vq_vec_type(e->f32, g->lanes);
+  LLVMValueRef v[VQ_PANEL];
+  for (unsigned r = 0; r < g->lanes; r++)
+    v[r] = r < rows ? vq_load(e, type, vq_atk(e, e->f32, from, r * g->s.m_pad), 4)
+                    : LLVMConstNull(type);
+  vq_transpose(e, v, g->lanes);
+  for (unsigned c = 0; c < cols; c++)
+    vq_store_n(e, v[c], vq_atk(e, e->f32, to, c * ld), 4, rows);
+}
+
+static void turn_columns(const vq_emit *e, const grad *g, LLVMValueRef col, LLVMValueRef to,
+                         int64_t size, int64_t ld, unsigned cols) {
+  LLVMValueRef from = vq_at(e, e->f32, g->part[TURNED], col);
+  int64_t whole = size - size % g->lanes;
+  to = vq_at(e, e->f32, to, vq_mulk(e, col, ld));
+  if (whole) {
+    vq_loop l;
+    vq_loop_range(e, &l, whole, g->lanes);
+    turn_square(e, g, vq_at(e, e->f32, from, vq_mulk(e, l.i, g->s.m_pad)),
+                vq_at(e, e->f32, to, l.i), ld, g->lanes, cols);
+    vq_loop_end(e, &l);
+  }
+  if (whole < size)
+    turn_square(e, g, vq_atk(e, e->f32, from, whole * g->s.m_pad),
+                vq_atk(e, e->f32, to, whole), ld, (unsigned)(size - whole), cols);
+}
+
+// The `size` x m gradient that is in TURNED, as rows of tokens.
+static void turn_back(const vq_emit *e, const grad *g, LLVMValueRef to, int64_t size) {
+  int64_t m = g->s.m, whole = m - m % g->lanes, ld = g->s.heads * size;
+  if (whole) {
+    vq_loop l;
+    vq_loop_range(e, &l, whole, g->lanes);
+    turn_columns(e, g, l.i, to, size, ld, g->lanes);
+    vq_loop_end(e, &l);
+  }
+  if (whole < m) turn_columns(e, g, vq_k64(e, whole), to, size, ld, (unsigned)(m - whole));
 }
 
 static void keys_and_values(const vq_emit *e, const grad *g) {
   const vq_heads *s = &g->s;
-  task dk = {.g = g, .p = &g->of_k, .rows = vq_k64(e, s->m), .lda = g->ld, .k = s->n,
-             .a = g->part[DS_ALL], .b = g->part[Q_ROWS], .ldc = s->heads * s->d,
-             .to_result = true, .c = result_at(e, g, s->n, s->d)};
+  task dk = {.g = g, .p = &g->of_k, .rows = vq_k64(e, s->d), .lda = g->ld, .k = s->n,
+             .a = g->part[Q_TURNED], .b = g->part[DS_ALL], .ldc = s->m_pad,
+             .c = g->part[TURNED]};
   multiply(e, &dk);
-  task dv = {.g = g, .p = &g->of_v, .rows = vq_k64(e, s->m), .lda = g->ld, .k = s->n,
-             .a = g->part[P_ALL], .b = g->part[G_ROWS], .ldc = s->heads * s->e,
-             .to_result = true, .c = result_at(e, g, s->n + s->m, s->e)};
+  turn_back(e, g, result_at(e, g, s->n, s->d), s->d);
+  task dv = {.g = g, .p = &g->of_v, .rows = vq_k64(e, s->e), .lda = g->ld, .k = s->n,
+             .a = g->part[G_TURNED], .b = g->part[P_ALL], .ldc = s->m_pad,
+             .c = g->part[TURNED]};
   multiply(e, &dv);
+  turn_back(e, g, result_at(e, g, s->n + s->m, s->e), s->e);
 }
 
 static void set_scratch(const vq_emit *e, grad *g) {
@@ -300,7 +284,7 @@ vq_status emit_attention_grad(vq_emit *e) {
   vq_loop_begin(e, &head, e->begin, e->end, 1, 0, NULL);
   g.s.b = vq_divk(e, head.i, g.s.heads), g.s.h = vq_modk(e, head.i, g.s.heads);
   pack(e, &g);
-  vq_loop_range(e, &part, g.score.parts, 1);
+  vq_loop_range(e, &part, g.scores.parts, 1);
   queries(e, &g, part.i);
   vq_loop_end(e, &part);
   keys_and_values(e, &g);

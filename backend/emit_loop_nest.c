@@ -42,6 +42,7 @@ const vq_nest_op *vq_nest_op_of(vq_opcode code) {
       {VQ_OP_softmax, vq_nest_softmax_tasks, NULL, vq_nest_softmax},
       {VQ_OP_attention, vq_nest_rows, vq_nest_attention_scratch,
        vq_nest_attention},
+      {VQ_OP_attention_softmax, vq_nest_rows, NULL, vq_nest_attention_softmax},
       {VQ_OP_attention_grad, vq_nest_attention_grad_tasks, vq_nest_attention_grad_scratch,
        vq_nest_attention_grad},
       {VQ_OP_attention_int, vq_nest_rows, vq_nest_attention_int_scratch,

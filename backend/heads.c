@@ -25,19 +25,42 @@ static bool view_of(const vq_value *x, vq_view *v) {
   return v->base->kind == VQ_VALUE_ARG;
 }
 
-bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s) {
+// Ops behind the slices: the softmax of `op`, which follows, and nothing else.
+static bool match_both(const vq_func *kernel, const vq_op *soft, vq_heads *s) {
+  const vq_op *y = soft->next, *ret = kernel->last;
+  while (y->code == VQ_OP_slice) y = y->next;
+  if (y->code != VQ_OP_attention || y->next != ret || ret->n_in != 2) return false;
+  const vq_attrs_attention_softmax *a = VQ_ATTRS(soft, attention_softmax);
+  const vq_attrs_attention *b = VQ_ATTRS(y, attention);
+  s->softmax = soft, s->op = y;
+  s->y_at = vq_in(ret, 1) == y->out;
+  s->softmax_at = !s->y_at;
+  return vq_in(ret, s->y_at) == y->out && vq_in(ret, s->softmax_at) == soft->out &&
+         vq_in(soft, 0) == vq_in(y, 0) && vq_in(soft, 1) == vq_in(y, 1) &&
+         vq_in_opt(soft, 2) == vq_in_opt(y, 3) && a->heads == b->heads &&
+         !memcmp(&a->scale, &b->scale, sizeof a->scale);
+}
+
+static bool match_op(const vq_func *kernel, vq_opcode code, vq_heads *s) {
   const vq_op *op = kernel->first;
-  memset(s, 0, sizeof *s);
   while (op->code == VQ_OP_slice) op = op->next;
-  if (op->code != code || !vq_chain_match(kernel, op, &s->chain)) return false;
+  if (op->code == VQ_OP_attention_softmax && code == VQ_OP_attention)
+    return match_both(kernel, op, s);
+  s->op = op;
+  return op->code == code && vq_chain_match(kernel, op, &s->chain);
+}
+
+bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s) {
+  memset(s, 0, sizeof *s);
+  if (!match_op(kernel, code, s)) return false;
+  const vq_op *op = s->op;
   const vq_type *q = vq_in(op, 0)->type, *v = vq_in(op, 2)->type;
   if (!view_of(vq_in(op, 0), &s->q) || !view_of(vq_in(op, 1), &s->k) ||
       !view_of(vq_in(op, 2), &s->v))
     return false;
   bool grad = code == VQ_OP_attention_grad;
   if (grad && !view_of(vq_in(op, 3), &s->g)) return false;
-  s->op = op;
-  s->bias = vq_in_opt(op, grad ? 4 : 3);
+  s->bias = grad ? NULL : vq_in_opt(op, 3);
   if (s->bias && s->bias->kind != VQ_VALUE_ARG) return false;
   bool codes = code == VQ_OP_attention_int;
   s->heads = codes  ? VQ_ATTRS(op, attention_int)->heads
@@ -46,7 +69,8 @@ bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s) {
   s->batch = q->dim[0], s->n = q->dim[1], s->m = v->dim[1];
   s->d = q->dim[2] / s->heads, s->e = v->dim[2] / s->heads;
   s->m_pad = round_up(s->m, VQ_PANEL), s->e_pad = round_up(s->e, VQ_PANEL);
-  s->n_block = (s->n + VQ_HEADS_BLOCK_ROWS - 1) / VQ_HEADS_BLOCK_ROWS;
+  int64_t most = codes ? VQ_HEADS_BLOCK_ROWS : VQ_HEADS_FLOAT_ROWS;
+  s->n_block = (s->n + most - 1) / most;
   s->n_task = (s->n_block + TASK_BLOCKS - 1) / TASK_BLOCKS;
   s->score = (vq_product){s->n, s->n_block, s->m_pad, codes, 0, false, false, false};
   s->value = (vq_product){s->n, s->n_block, s->e, codes, 0, false, false, false};
@@ -59,6 +83,13 @@ LLVMValueRef vq_heads_token(const vq_emit *e, const vq_heads *s, const vq_view *
   at = vq_add(e, at, vq_mulk(e, n, v->row));
   at = vq_add(e, at, vq_mulk(e, s->h, size));
   return vq_at(e, vq_elt_storage(e, v->base->type->dtype), vq_arg_ptr(e, v->base), at);
+}
+
+LLVMValueRef vq_heads_softmax(const vq_emit *e, const vq_heads *s, LLVMValueRef p,
+                              LLVMValueRef n) {
+  LLVMValueRef head = vq_add(e, vq_mulk(e, s->b, s->heads), s->h);
+  n = vq_add(e, vq_mulk(e, head, s->n), n);
+  return vq_at(e, e->f32, p, vq_mulk(e, n, s->m));
 }
 
 LLVMValueRef vq_heads_bias(const vq_emit *e, const vq_heads *s, LLVMValueRef n) {

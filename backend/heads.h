@@ -10,7 +10,10 @@
 #include "amx.h"
 #include "chain.h"
 
+// Queries of a block, at most: of codes, and of floats, whose tiles have 6 rows with 16
+// registers.
 #define VQ_HEADS_BLOCK_ROWS 14
+#define VQ_HEADS_FLOAT_ROWS 12
 
 // Element (b, n, c) of a rank 3 tensor at base[at + b * batch + n * row + c].
 typedef struct vq_view {
@@ -20,6 +23,8 @@ typedef struct vq_view {
 
 typedef struct vq_heads {
   const vq_op *op;
+  const vq_op *softmax;  // of attention, where the kernel has its result too; or NULL
+  unsigned softmax_at, y_at;  // which results of the kernel they are
   vq_chain chain;
   vq_view q, k, v, g;  // g: of attention_grad
   const vq_value *bias;
@@ -31,12 +36,16 @@ typedef struct vq_heads {
 } vq_heads;
 
 // Describes a kernel whose anchor is attention, attention_int or attention_grad, as
-// `code` says; the products are those of the first two.
+// `code` says; the products are those of the first two. In front of attention there may be
+// the attention_softmax of its operands; there is no chain then.
 bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s);
 
 // Address of token `n` (i64) of the current head, of `size` elements.
 LLVMValueRef vq_heads_token(const vq_emit *e, const vq_heads *s, const vq_view *v,
                             LLVMValueRef n, int64_t size);
+// Address of query `n`'s row of the current head in attention_softmax's result at `p`.
+LLVMValueRef vq_heads_softmax(const vq_emit *e, const vq_heads *s, LLVMValueRef p,
+                              LLVMValueRef n);
 // Address of the bias of query `n`; NULL: there is none.
 LLVMValueRef vq_heads_bias(const vq_emit *e, const vq_heads *s, LLVMValueRef n);
 // `n` tokens of a head, of `size` elements each, times `scale`, as panels at `to`: across,
@@ -50,6 +59,10 @@ void vq_heads_pack_across(const vq_emit *e, const vq_heads *s, vq_tokens t,
                           LLVMValueRef to);
 void vq_heads_pack_rows(const vq_emit *e, const vq_heads *s, vq_tokens t,
                         LLVMValueRef to);
+// The same transposed: element i of token c to to[i * ld + c], as the left operand of one.
+// `ld` is at least t.n rounded up to whole vectors.
+void vq_heads_turn(const vq_emit *e, const vq_heads *s, vq_tokens t, LLVMValueRef to,
+                   int64_t ld);
 // Columns of a tile of the product, and vectors in `cols` columns.
 unsigned vq_heads_width(const vq_emit *e, const vq_product *p);
 

@@ -10,9 +10,9 @@ static LLVMValueRef load(const vq_emit *e, LLVMValueRef from, vq_tokens t, unsig
 }
 
 // Reads a square of `lanes` tokens x `lanes` elements and writes it transposed:
-// element i of token c to to[i * 16 + c].
+// element i of token c to to[i * ld + c].
 static void pack_square(const vq_emit *e, vq_tokens t, LLVMValueRef from, LLVMValueRef to,
-                        unsigned tokens, unsigned elements) {
+                        int64_t ld, unsigned tokens, unsigned elements) {
   unsigned lanes = vq_f32_lanes(e->target);
   LLVMValueRef row[VQ_PANEL];
   for (unsigned c = 0; c < lanes; c++)
@@ -20,28 +20,46 @@ static void pack_square(const vq_emit *e, vq_tokens t, LLVMValueRef from, LLVMVa
                         : LLVMConstNull(vq_vec_type(e->f32, lanes));
   vq_transpose(e, row, lanes);
   for (unsigned i = 0; i < elements; i++)
-    vq_store(e, row[i], vq_atk(e, e->f32, to, i * VQ_PANEL), 4);
+    vq_store(e, row[i], vq_atk(e, e->f32, to, i * ld), 4);
+}
+
+// The elements of `tokens` tokens from `from`, at most a vector of them, to columns at `to`.
+static void pack_columns(const vq_emit *e, vq_tokens t, LLVMValueRef from, LLVMValueRef to,
+                         int64_t ld, unsigned tokens) {
+  unsigned lanes = vq_f32_lanes(e->target), rest = (unsigned)(t.size % lanes);
+  if (t.size > rest) {
+    vq_loop l;
+    vq_loop_range(e, &l, t.size - rest, lanes);
+    pack_square(e, t, vq_at(e, e->f32, from, l.i),
+                vq_at(e, e->f32, to, vq_mulk(e, l.i, ld)), ld, tokens, lanes);
+    vq_loop_end(e, &l);
+  }
+  if (rest)
+    pack_square(e, t, vq_atk(e, e->f32, from, t.size - rest),
+                vq_atk(e, e->f32, to, (t.size - rest) * ld), ld, tokens, rest);
 }
 
 // One panel: 16 tokens from `from`, of which `tokens` exist.
 static void pack_panel(const vq_emit *e, vq_tokens t, LLVMValueRef from, LLVMValueRef to,
                        unsigned tokens) {
-  unsigned lanes = vq_f32_lanes(e->target), rest = (unsigned)(t.size % lanes);
-  for (unsigned c = 0; c < VQ_PANEL; c += lanes) {
-    unsigned n = tokens > c ? tokens - c : 0;
-    LLVMValueRef src = vq_atk(e, e->f32, from, c * t.view->row);
-    LLVMValueRef dst = vq_atk(e, e->f32, to, c);
-    if (t.size > rest) {
-      vq_loop l;
-      vq_loop_range(e, &l, t.size - rest, lanes);
-      pack_square(e, t, vq_at(e, e->f32, src, l.i),
-                  vq_at(e, e->f32, dst, vq_mulk(e, l.i, VQ_PANEL)), n, lanes);
-      vq_loop_end(e, &l);
-    }
-    if (rest)
-      pack_square(e, t, vq_atk(e, e->f32, src, t.size - rest),
-                  vq_atk(e, e->f32, dst, (t.size - rest) * VQ_PANEL), n, rest);
-  }
+  unsigned lanes = vq_f32_lanes(e->target);
+  for (unsigned c = 0; c < VQ_PANEL; c += lanes)
+    pack_columns(e, t, vq_atk(e, e->f32, from, c * t.view->row), vq_atk(e, e->f32, to, c),
+                 VQ_PANEL, tokens > c ? tokens - c : 0);
+}
+
+void vq_heads_turn(const vq_emit *e, const vq_heads *s, vq_tokens t, LLVMValueRef to,
+                   int64_t ld) {
+  unsigned lanes = vq_f32_lanes(e->target);
+  int64_t whole = t.n - t.n % lanes;
+  vq_loop l;
+  vq_loop_range(e, &l, whole, lanes);
+  pack_columns(e, t, vq_heads_token(e, s, t.view, l.i, t.size), vq_at(e, e->f32, to, l.i),
+               ld, lanes);
+  vq_loop_end(e, &l);
+  if (whole < t.n)
+    pack_columns(e, t, vq_heads_token(e, s, t.view, vq_k64(e, whole), t.size),
+                 vq_atk(e, e->f32, to, whole), ld, (unsigned)(t.n - whole));
 }
 
 void vq_heads_pack_across(const vq_emit *e, const vq_heads *s, vq_tokens t,

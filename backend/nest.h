@@ -85,6 +85,8 @@ void vq_nest_conv2d(const vq_emit *e, const vq_op *op, LLVMValueRef task,
 void vq_nest_attention(const vq_emit *e, const vq_op *op, LLVMValueRef task,
                        LLVMValueRef scratch);
 int64_t vq_nest_attention_scratch(const vq_op *op);
+void vq_nest_attention_softmax(const vq_emit *e, const vq_op *op, LLVMValueRef task,
+                               LLVMValueRef scratch);
 void vq_nest_attention_grad(const vq_emit *e, const vq_op *op, LLVMValueRef task,
                             LLVMValueRef scratch);
 int64_t vq_nest_attention_grad_tasks(const vq_op *op);

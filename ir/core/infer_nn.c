@@ -224,8 +224,8 @@ static vq_status check_bias(vq_rule *r, unsigned at, int64_t batch, int64_t head
   return vq_rule_shape(r, at, 4, want);
 }
 
-// q, k, v and, as operand `at`, perhaps a bias.
-static vq_status check_heads(vq_rule *r, int64_t heads, float scale, unsigned at) {
+// q, k and v.
+static vq_status check_heads(vq_rule *r, int64_t heads, float scale) {
   const vq_type *q = vq_rule_in(r, 0), *k = vq_rule_in(r, 1),
                 *v = vq_rule_in(r, 2);
   for (unsigned i = 0; i < 3; i++)
@@ -242,13 +242,14 @@ static vq_status check_heads(vq_rule *r, int64_t heads, float scale, unsigned at
   int64_t want_v[] = {q->dim[0], k->dim[1], v->dim[2]};
   if (vq_rule_shape(r, 1, 3, want_k) || vq_rule_shape(r, 2, 3, want_v))
     return VQ_ERR;
-  return r->n_in > at ? check_bias(r, at, q->dim[0], heads, q->dim[1], k->dim[1])
-                      : VQ_OK;
+  return VQ_OK;
 }
 
 vq_status vq_rule_heads(vq_rule *r, int64_t heads, float scale) {
-  if (check_heads(r, heads, scale, 3)) return VQ_ERR;
+  if (check_heads(r, heads, scale)) return VQ_ERR;
   const vq_type *q = vq_rule_in(r, 0), *v = vq_rule_in(r, 2);
+  if (r->n_in > 3 && check_bias(r, 3, q->dim[0], heads, q->dim[1], v->dim[1]))
+    return VQ_ERR;
   int64_t dim[] = {q->dim[0], q->dim[1], v->dim[2]};
   return vq_rule_result(r, VQ_f32, 3, dim);
 }
@@ -269,12 +270,27 @@ vq_status vq_infer_attention(vq_rule *r) {
   return vq_rule_heads(r, a->heads, a->scale);
 }
 
+vq_status vq_infer_attention_softmax(vq_rule *r) {
+  ATTRS(attention_softmax);
+  if (vq_rule_rank(r, 0, 3) || vq_rule_rank(r, 1, 3)) return VQ_ERR;
+  const int64_t *q = vq_rule_in(r, 0)->dim, *k = vq_rule_in(r, 1)->dim;
+  if (a->heads < 1 || q[2] % a->heads)
+    return vq_rule_bad_attr(r, "heads", "is %lld, expected a divisor of width %lld",
+                            (long long)a->heads, (long long)q[2]);
+  if (!isfinite(a->scale)) return vq_rule_bad_attr(r, "scale", "is not finite");
+  int64_t want[] = {q[0], k[1], q[2]}, dim[] = {q[0], a->heads, q[1], k[1]};
+  if (vq_rule_shape(r, 1, 3, want) ||
+      (r->n_in > 2 && check_bias(r, 2, q[0], a->heads, q[1], k[1])))
+    return VQ_ERR;
+  return vq_rule_result(r, VQ_f32, 4, dim);
+}
+
 vq_status vq_infer_attention_grad(vq_rule *r) {
   ATTRS(attention_grad);
-  if (check_heads(r, a->heads, a->scale, 4)) return VQ_ERR;
+  if (check_heads(r, a->heads, a->scale)) return VQ_ERR;
   const int64_t *q = vq_rule_in(r, 0)->dim, *v = vq_rule_in(r, 2)->dim;
-  int64_t g[] = {q[0], q[1], v[2]};
-  if (vq_rule_shape(r, 3, 3, g)) return VQ_ERR;
+  int64_t g[] = {q[0], q[1], v[2]}, p[] = {q[0], a->heads, q[1], v[1]};
+  if (vq_rule_shape(r, 3, 3, g) || vq_rule_shape(r, 4, 4, p)) return VQ_ERR;
   int64_t dim[] = {q[0], q[1] * q[2] + v[1] * q[2] + v[1] * v[2]};
   return vq_rule_result(r, VQ_f32, 2, dim);
 }

@@ -28,10 +28,12 @@ int64_t vq_op_macs(const vq_op *op) {
       int64_t rows = times(x->dim[0] * x->dim[1], k->dim[1]);
       return times(rows, x->dim[2] + v->dim[2]);
     }
-    case VQ_OP_attention_grad: {  // those again, g v^T, and one for each of q, k, v
+    case VQ_OP_attention_softmax:
+      return times(n_out, x->dim[2] / VQ_ATTRS(op, attention_softmax)->heads);
+    case VQ_OP_attention_grad: {  // g v^T, and one for each of q, k, v
       const vq_type *k = vq_in(op, 1)->type, *v = vq_in(op, 2)->type;
       int64_t rows = times(x->dim[0] * x->dim[1], k->dim[1]);
-      return times(rows, 3 * x->dim[2] + 2 * v->dim[2]);
+      return times(rows, 2 * x->dim[2] + 2 * v->dim[2]);
     }
     default:
       return 0;
@@ -55,6 +57,7 @@ static int64_t weight(vq_opcode code) {
     case VQ_OP_mod:
     case VQ_OP_softmax:
     case VQ_OP_attention:
+    case VQ_OP_attention_softmax:
     case VQ_OP_attention_grad:
     case VQ_OP_attention_int:
     case VQ_OP_layer_norm:

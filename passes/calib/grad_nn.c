@@ -150,10 +150,9 @@ RULE(conv2d) {
 //   dv = p^T dy      dp = dy v^T      ds = p (dp - D), D = rowsum(p dp)
 //   dq = scale ds k  dk = scale ds^T q   dbias = ds
 //
-// attention_grad computes the first three with p again rather than kept from the
-// forward pass: it is the largest tensor of a block, and would live until the block's
-// turn comes. The scores' own gradient is needed for a bias alone, which is seldom asked
-// for, and built of ops.
+// attention_softmax stands in front of the attention, so that one kernel computes both
+// (fuse), and attention_grad makes the first three of p. The scores' own gradient is
+// needed for a bias alone, which is seldom asked for, and built of ops.
 
 // [b, n, h * d] as [b, h, n, d], or [b, h, d, n] if `across`.
 static vq_value *split(vq_grad *g, vq_value *x, int64_t n_head, bool across) {
@@ -173,22 +172,10 @@ static void repeats(const vq_op *op, int64_t *dim) {
   memcpy(dim, all, sizeof all);
 }
 
-static vq_value *add_bias(vq_grad *g, const vq_op *op, vq_value *s) {
-  const int64_t *t = vq_in(op, 3)->type->dim;
-  int64_t dim[6], own[] = {1, t[0], 1, t[1], t[2], t[3]};
-  repeats(op, dim);
-  s = PLUS(RESHAPE(s, 6, dim), RESHAPE(vq_in(op, 3), 6, own));
-  return RESHAPE(s, 4, (int64_t[]){dim[0] * dim[1], dim[2] * dim[3], t[2], t[3]});
-}
-
-static vq_value *of_bias(vq_grad *g, const vq_op *op, vq_value *dy) {
-  const vq_attrs_attention *a = VQ_ATTRS(op, attention);
-  vq_value *q = split(g, MUL(A, K((double)a->scale)), a->heads, false);
-  vq_value *p = add_bias(g, op, MATMUL(q, split(g, B, a->heads, true)));
-  p = UNARY(softmax, p);
-  vq_value *dp = MATMUL(split(g, dy, a->heads, false), split(g, C, a->heads, true));
+static vq_value *of_bias(vq_grad *g, const vq_op *op, vq_value *p, vq_value *dy) {
+  int64_t dim[6], heads = VQ_ATTRS(op, attention)->heads;
+  vq_value *dp = MATMUL(split(g, dy, heads, false), split(g, C, heads, true));
   vq_value *ds = MUL(p, SUB(dp, SUM(MUL(p, dp), 1u << 3, true)));
-  int64_t dim[6];
   repeats(op, dim);
   vq_value *d = SUM(RESHAPE(ds, 6, dim), 1u << 0 | 1u << 2, false);
   return RESHAPE(d, 4, vq_in(op, 3)->type->dim);
@@ -205,16 +192,26 @@ static vq_value *part(vq_grad *g, const vq_op *op, vq_value *all, unsigned i) {
   return RESHAPE(SLICE(all, begin, size), 3, vq_in(op, i)->type->dim);
 }
 
+// p, in front of `op`.
+static vq_value *probabilities(vq_grad *g, const vq_op *op) {
+  const vq_attrs_attention *at = VQ_ATTRS(op, attention);
+  vq_attrs_attention_softmax a = {.heads = at->heads, .scale = at->scale};
+  vq_value *in[] = {A, B, vq_in_opt(op, 3)};
+  vq_builder b = {g->b.func, op->out->def, op->loc, g->b.diag};
+  return vq_build1(&b, VQ_OP_attention_softmax, in, in[2] ? 3 : 2, &a, VQ_LIT(""));
+}
+
 RULE(attention) {
   const vq_attrs_attention *at = VQ_ATTRS(op, attention);
   vq_attrs_attention_grad a = {.heads = at->heads, .scale = at->scale};
-  vq_value *in[] = {A, B, C, DY, vq_in_opt(op, 3)};
-  vq_value *all = NULL;
+  vq_value *all = NULL, *p = probabilities(g, op);
+  if (!p) return VQ_ERR;
   if (vq_grad_wants(g, op, 0) || vq_grad_wants(g, op, 1) || vq_grad_wants(g, op, 2)) {
-    all = vq_build1(&g->b, VQ_OP_attention_grad, in, in[4] ? 5 : 4, &a, VQ_LIT(""));
+    vq_value *in[] = {A, B, C, DY, p};
+    all = vq_build1(&g->b, VQ_OP_attention_grad, in, 5, &a, VQ_LIT(""));
     if (!all) return VQ_ERR;
   }
   for (unsigned i = 0; i < 3; i++) ADD(i, part(g, op, all, i));
-  ADD(3, of_bias(g, op, DY));
+  ADD(3, of_bias(g, op, p, DY));
   return VQ_OK;
 }

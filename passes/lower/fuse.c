@@ -1,7 +1,8 @@
 // fuse: an anchor op and the elementwise ops behind it become one kernel.
 //
 // Anchors are the ops with a kernel of their own: linear and patch_embed with
-// packed weights, attention (with the slices that only it reads), layer_norm
+// packed weights, attention (with the slices that only it reads, and with the
+// attention_softmax of the same operands), layer_norm
 // and softmax along the last dimension. linear and layer_norm take the
 // gather_rows with them that only they read, seen through a reshape. From the
 // anchor the group grows along values with a single user as long as that user
@@ -33,6 +34,7 @@ static bool is_anchor(const vq_op *op) {
       return axis == -1 || axis == op->out->type->rank - 1;
     }
     case VQ_OP_attention:
+    case VQ_OP_attention_softmax:
     case VQ_OP_attention_grad:
     case VQ_OP_attention_int:
     case VQ_OP_layer_norm:
@@ -136,9 +138,15 @@ static bool has_unit_steps(const vq_op *slice) {
   return true;
 }
 
-static bool has_heads(const vq_op *op) {
-  return op->code == VQ_OP_attention || op->code == VQ_OP_attention_int ||
-         op->code == VQ_OP_attention_grad;
+// Of how many operands, the first ones, `op` reads tokens with heads through strides.
+static unsigned n_tokens(const vq_op *op) {
+  switch (op->code) {
+    case VQ_OP_attention:
+    case VQ_OP_attention_int:
+    case VQ_OP_attention_grad: return 3;
+    case VQ_OP_attention_softmax: return 2;
+    default: return 0;
+  }
 }
 
 // The slice that operand `i` is, for `op` alone; NULL if it is none. An attention and its
@@ -148,7 +156,7 @@ static vq_op *own_slice(vq_op *op, unsigned i) {
   if (!def || def->code != VQ_OP_slice || !has_unit_steps(def)) return NULL;
   if (only_user(def->out) == op) return def;
   vq_each_use(def->out, u)
-    if (!has_heads(u->user) || u->idx > 2) return NULL;
+    if (u->idx >= n_tokens(u->user)) return NULL;
   vq_map map = {0};
   vq_builder b = {op->func, op, def->loc, NULL};
   vq_op *copy = vq_clone_op(&b, def, &map);
@@ -157,15 +165,42 @@ static vq_op *own_slice(vq_op *op, unsigned i) {
   return copy;
 }
 
-// The slices that q, k and v are, in program order.
-static void take_slices(group *g, vq_op *op) {
-  for (unsigned i = 0; i < 3; i++) {
-    vq_op *def = own_slice(op, i);
-    if (!def) continue;
-    bool known = false;
-    for (unsigned k = 0; k < g->n; k++) known |= g->op[k] == def;
-    if (!known) g->op[g->n++] = def;
+static bool same_operand(const vq_op *a, unsigned i, const vq_op *b, unsigned k) {
+  return vq_in_opt(a, i) == vq_in_opt(b, k);
+}
+
+// The attention whose softmax `op` is, or NULL.
+static vq_op *attention_of(const vq_op *op) {
+  if (op->code != VQ_OP_attention_softmax) return NULL;
+  const vq_attrs_attention_softmax *a = VQ_ATTRS(op, attention_softmax);
+  vq_each_use(vq_in(op, 0), u) {
+    vq_op *y = u->user;
+    if (y->code != VQ_OP_attention || u->idx != 0) continue;
+    const vq_attrs_attention *b = VQ_ATTRS(y, attention);
+    if (same_operand(op, 1, y, 1) && same_operand(op, 2, y, 3) && a->heads == b->heads &&
+        !memcmp(&a->scale, &b->scale, sizeof a->scale))
+      return y;
   }
+  return NULL;
+}
+
+static void take_own_slice(group *g, vq_op *op, unsigned i) {
+  vq_op *def = own_slice(op, i);
+  if (def && !has(g, def)) g->op[g->n++] = def;
+}
+
+// The slices that tokens of `op` are, and what it is the attention of, with its own: in
+// program order.
+static void take_tokens(group *g, vq_op *op, vq_op *softmax) {
+  unsigned n = softmax ? n_tokens(softmax) : 0;
+  for (unsigned i = 0; i < n; i++) {
+    vq_value *shared = vq_in(op, i);
+    take_own_slice(g, softmax, i);
+    vq_set_operand(op, i, vq_in(softmax, i));
+    if (shared->kind == VQ_VALUE_RESULT && !shared->uses) vq_erase_op(shared->def);
+  }
+  for (unsigned i = n; i < n_tokens(op); i++) take_own_slice(g, op, i);
+  if (softmax) g->op[g->n++] = softmax;
   for (vq_op *d = op->prev; d; d = d->prev)
     for (unsigned k = 0; k < g->n; k++)
       if (g->op[k] == d) {  // later ones are in place behind it already
@@ -238,11 +273,16 @@ static void name_anchor(vq_strbuf *s, const vq_op *op) {
     case VQ_OP_attention_grad: {
       const int64_t *q = vq_in(op, 0)->type->dim, *v = vq_in(op, 2)->type->dim;
       long long heads = VQ_ATTRS(op, attention_grad)->heads;
-      vq_strbuf_printf(s, "attentiongrad_b%lldh%lldn%lldm%lldd%llde%lld%s", (long long)q[0],
-                       heads, (long long)q[1], (long long)v[1], q[2] / heads, v[2] / heads,
-                       op->n_in > 4 ? "_bias" : "");
+      vq_strbuf_printf(s, "attentiongrad_b%lldh%lldn%lldm%lldd%llde%lld", (long long)q[0],
+                       heads, (long long)q[1], (long long)v[1], q[2] / heads, v[2] / heads);
       break;
     }
+    case VQ_OP_attention_softmax:
+      vq_strbuf_printf(s, "attentionsoftmax_b%lldh%lldn%lldm%lldd%lld%s", (long long)t->dim[0],
+                       (long long)t->dim[1], (long long)t->dim[2], cols,
+                       (long long)(vq_in(op, 0)->type->dim[2] / t->dim[1]),
+                       op->n_in > 2 ? "_bias" : "");
+      break;
     case VQ_OP_attention:
     case VQ_OP_attention_int: {
       long long heads = op->code == VQ_OP_attention
@@ -267,6 +307,8 @@ static void name_anchor(vq_strbuf *s, const vq_op *op) {
 static void name_group(vq_strbuf *s, const group *g) {
   bool anchored = is_anchor(g->op[g->anchor]);
   if (anchored) name_anchor(s, g->op[g->anchor]);
+  for (unsigned i = 0; i < g->anchor; i++)
+    if (g->op[i]->code == VQ_OP_attention_softmax) vq_strbuf_puts(s, "_softmax");
   if (g->op[0]->code == VQ_OP_gather_rows) vq_strbuf_puts(s, "_rows");
   for (unsigned i = g->anchor + anchored; i < g->n; i++) name_op(s, g->op[i]);
   if (anchored) return;
@@ -281,15 +323,18 @@ static void name_group(vq_strbuf *s, const group *g) {
 // *status VQ_ERR after a diagnostic.
 static vq_op *fuse_at(vq_op *op, vq_pass_ctx *pc, vq_status *status) {
   group g = {.n = 0};
-  if (has_heads(op)) take_slices(&g, op);
+  vq_op *next = op->next, *attention = attention_of(op);
+  if (attention)
+    take_tokens(&g, attention, op), op = attention;
+  else if (n_tokens(op))
+    take_tokens(&g, op, NULL);
   if (op->code == VQ_OP_linear || op->code == VQ_OP_layer_norm)
     take_rows(&g, op);
   g.anchor = g.n;
   g.op[g.n++] = op;
-  if (op->code != VQ_OP_attention_grad) grow(&g);
-  vq_op *next = op->next;
-  for (unsigned i = g.anchor + 1; i < g.n; i++)
-    if (next == g.op[i]) next = next->next;
+  if (!attention && op->code != VQ_OP_attention_softmax && op->code != VQ_OP_attention_grad)
+    grow(&g);
+  while (next && has(&g, next)) next = next->next;
   vq_strbuf name = {0};
   name_group(&name, &g);
   *status = vq_outline(pc->diag, g.op, g.n, vq_strbuf_view(&name)) ? VQ_OK : VQ_ERR;

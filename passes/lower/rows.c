@@ -402,6 +402,7 @@ static bool is_settled(const chain *c, bool plain) {
 // Reads a slice that is its operand `i` where it lies.
 static bool reads_slices(const vq_op *op, unsigned i) {
   return op->code == VQ_OP_attention || op->code == VQ_OP_attention_int ||
+         (op->code == VQ_OP_attention_softmax && i <= 1) ||
          (op->code == VQ_OP_attention_grad && i <= 2);
 }
 

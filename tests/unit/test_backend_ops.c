@@ -2,6 +2,8 @@
 // the interpreter.
 #include "compiled.h"
 
+#define MAX_IN 5
+
 typedef struct op_case {
   vq_opcode op;
   const void *attrs;
@@ -9,7 +11,7 @@ typedef struct op_case {
     int dtype;  // VQ_N_DTYPES: none
     unsigned rank;
     int64_t dim[6];
-  } in[5];
+  } in[MAX_IN];
   double lo, hi;
 } op_case;
 
@@ -136,10 +138,14 @@ static vq_module *with_cases(case_fn use, double (*limit)[2]) {
         7, 12), T(f32, 2, 7, 15), END}, 0, 0},
     {VQ_OP_attention, A(attention, .heads = 2, .scale = 0.25f), {T(f32, 4, 19, 64), T(f32, 4,
         19, 64), T(f32, 4, 19, 64), T(f32, 2, 1, 19, 19), END}, 0, 0},
+    {VQ_OP_attention_softmax, A(attention_softmax, .heads = 3, .scale = 0.5f), {T(f32, 2, 5,
+        12), T(f32, 2, 7, 12), END}, 0, 0},
+    {VQ_OP_attention_softmax, A(attention_softmax, .heads = 2, .scale = 0.25f), {T(f32, 4, 19,
+        64), T(f32, 4, 19, 64), T(f32, 2, 1, 19, 19), END}, 0, 0},
     {VQ_OP_attention_grad, A(attention_grad, .heads = 3, .scale = 0.5f), {T(f32, 2, 5, 12),
-        T(f32, 2, 7, 12), T(f32, 2, 7, 15), T(f32, 2, 5, 15), END}, 0, 0},
+        T(f32, 2, 7, 12), T(f32, 2, 7, 15), T(f32, 2, 5, 15), T(f32, 2, 3, 5, 7)}, 0, 0},
     {VQ_OP_attention_grad, A(attention_grad, .heads = 2, .scale = 0.25f), {T(f32, 4, 19, 64),
-        T(f32, 4, 19, 64), T(f32, 4, 19, 64), T(f32, 4, 19, 64), T(f32, 2, 1, 19, 19)}, 0, 0},
+        T(f32, 4, 19, 64), T(f32, 4, 19, 64), T(f32, 4, 19, 64), T(f32, 4, 2, 19, 19)}, 0, 0},
   };
   return use(cases, VQ_COUNT(cases), limit);
 }
@@ -208,7 +214,7 @@ static vq_module *with_code_cases(case_fn use, double (*limit)[2]) {
     {VQ_OP_attention_int, ATT(2, 0.02f, 15, 0, 0, 0), {T(i8, 1, 19, 64), T(i8, 1, 17,
         64), T(i8, 1, 17, 38), END}, -60, 60},
     {VQ_OP_attention_int, ATT(2, 0.003f, 255, 3, 0, 100), {T(u8, 4, 19, 64), T(i8, 4,
-        19, 64), T(u8, 4, 19, 64), T(f32, 2, 1, 19, 19)}, 0, 0},
+        19, 64), T(u8, 4, 19, 64), T(f32, 2, 1, 19, 19), END}, 0, 0},
     {VQ_OP_attention_int, A(attention_int, .heads = 2, .scale = 0.02f, .levels = 255, .rate = 2.5f,
         .table = VQ_INTS(255, 200, 127, 50, 0, 9)), {T(i8, 1, 19, 64), T(i8, 1, 17, 64),
         T(i8, 1, 17, 38), END}, -60, 60},
@@ -219,12 +225,12 @@ static vq_module *with_code_cases(case_fn use, double (*limit)[2]) {
 // @main computes every case from arguments of its own.
 static vq_module *op_module(const op_case *c, unsigned n_case,
                             double (*limit)[2]) {
-  const vq_type *type[MAX_CASE * 4];
-  vq_str name[MAX_CASE * 4] = {{0}}, result[MAX_CASE];
+  const vq_type *type[MAX_CASE * MAX_IN];
+  vq_str name[MAX_CASE * MAX_IN] = {{0}}, result[MAX_CASE];
   vq_value *y[MAX_CASE];
   unsigned n = 0, at = 0;
   for (unsigned i = 0; i < n_case; i++)
-    for (unsigned k = 0; k < 4 && c[i].in[k].dtype != VQ_N_DTYPES; k++) {
+    for (unsigned k = 0; k < MAX_IN && c[i].in[k].dtype != VQ_N_DTYPES; k++) {
       const struct operand *o = &c[i].in[k];
       type[n] = vq_type_tensor(ctx, (vq_dtype)o->dtype, o->rank, o->dim, NULL);
       bool table = k == 0 && (c[i].op == VQ_OP_gather || c[i].op == VQ_OP_gather_rows);
@@ -235,9 +241,9 @@ static vq_module *op_module(const op_case *c, unsigned n_case,
   vq_func *f = vq_func_create(m, VQ_FUNC, VQ_LIT("main"), n, type, name);
   vq_builder b = {f, NULL, {0}, &diag};
   for (unsigned i = 0; i < n_case; i++) {
-    vq_value *in[4];
+    vq_value *in[MAX_IN];
     unsigned k = 0;
-    for (; k < 4 && c[i].in[k].dtype != VQ_N_DTYPES; k++) in[k] = &f->arg[at++];
+    for (; k < MAX_IN && c[i].in[k].dtype != VQ_N_DTYPES; k++) in[k] = &f->arg[at++];
     char text[64];
     snprintf(text, sizeof text, "%s_%u", vq_op_info(c[i].op)->name, i);
     result[i] = vq_intern(ctx, vq_str_of(text));
@@ -266,7 +272,7 @@ START_TEST(every_op_has_a_case) {
 }
 END_TEST
 
-static double range[MAX_CASE * 4][2];
+static double range[MAX_CASE * MAX_IN][2];
 
 START_TEST(every_op_is_compiled) {
   vq_module *m = with_cases(op_module, range);

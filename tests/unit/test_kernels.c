@@ -33,14 +33,14 @@ static void add_gemm(text *t, int m, int n, int k, bool bias, int epilogue) {
 }
 
 // `packed`: q (the last n of m rows), k and v in one tensor, d == e. `batch_b` 0: no
-// bias.
+// bias. `softmax`: that is a result, too.
 static void add_attention(text *t, int batch, int heads, int n, int m, int d,
-                          int e, bool packed, int batch_b) {
+                          int e, bool packed, int batch_b, bool softmax) {
   unsigned c = t->n_case, q = 0, k = 0, v = 0;
   const char *in[3] = {shape("%dx%dx%d, f32", batch, n, heads * d),
                        shape("%dx%dx%d, f32", batch, m, heads * d),
                        shape("%dx%dx%d, f32", batch, m, heads * e)};
-  vq_strbuf s = {0};
+  vq_strbuf s = {0}, p = {0};
   if (packed) {
     unsigned x = arg(t, shape("%dx%dx%d, f32", batch, m, 3 * heads * d));
     for (int i = 0; i < 3; i++)
@@ -49,26 +49,38 @@ static void add_attention(text *t, int batch, int heads, int n, int m, int d,
                        " [%d, %d, %d]} : tensor<%s>\n",
                        c, i, x, i ? 0 : m - n, i * heads * d, batch, i ? m : n,
                        heads * d, in[i]);
-    vq_strbuf_printf(&s, "%%s%u.0, %%s%u.1, %%s%u.2", c, c, c);
+    vq_strbuf_printf(&p, "%%s%u.0, %%s%u.1", c, c);
+    vq_strbuf_printf(&s, "%s, %%s%u.2", vq_strbuf_z(&p), c);
   } else {
     q = arg(t, in[0]), k = arg(t, in[1]), v = arg(t, in[2]);
-    vq_strbuf_printf(&s, "%%a%u, %%a%u, %%a%u", q, k, v);
+    vq_strbuf_printf(&p, "%%a%u, %%a%u", q, k);
+    vq_strbuf_printf(&s, "%s, %%a%u", vq_strbuf_z(&p), v);
   }
-  if (batch_b)
-    vq_strbuf_printf(&s, ", %%a%u",
-                     arg(t, shape("%dx%dx%dx%d, f32", batch_b, heads, n, m)));
+  if (batch_b) {
+    unsigned bias = arg(t, shape("%dx%dx%dx%d, f32", batch_b, heads, n, m));
+    vq_strbuf_printf(&s, ", %%a%u", bias);
+    vq_strbuf_printf(&p, ", %%a%u", bias);
+  }
+  if (softmax) {
+    const char *y = shape("%dx%dx%dx%d, f32", batch, heads, n, m);
+    vq_strbuf_printf(&t->body,
+                     "  %%v%u = attention_softmax %s {heads = %d, scale = 0.5} : tensor<%s>\n",
+                     t->n_case, vq_strbuf_z(&p), heads, y);
+    result(t, y);
+  }
   const char *y = shape("%dx%dx%d, f32", batch, n, heads * e);
   vq_strbuf_printf(&t->body,
                    "  %%v%u = attention %s {heads = %d, scale = 0.5} :"
                    " tensor<%s>\n",
-                   c, vq_strbuf_z(&s), heads, y);
+                   t->n_case, vq_strbuf_z(&s), heads, y);
   vq_strbuf_release(&s);
+  vq_strbuf_release(&p);
   result(t, y);
 }
 
 // `packed`: q, k and v in one tensor, n == m, d == e.
 static void add_attention_grad(text *t, int batch, int heads, int n, int m, int d, int e,
-                               bool packed, int batch_b) {
+                               bool packed) {
   unsigned c = t->n_case;
   const char *q = shape("%dx%dx%d, f32", batch, n, heads * d);
   vq_strbuf s = {0};
@@ -86,8 +98,7 @@ static void add_attention_grad(text *t, int batch, int heads, int n, int m, int 
     vq_strbuf_printf(&s, "%%a%u, ", arg(t, shape("%dx%dx%d, f32", batch, m, heads * e)));
   }
   vq_strbuf_printf(&s, "%%a%u", arg(t, shape("%dx%dx%d, f32", batch, n, heads * e)));
-  if (batch_b)
-    vq_strbuf_printf(&s, ", %%a%u", arg(t, shape("%dx1x%dx%d, f32", batch_b, n, m)));
+  vq_strbuf_printf(&s, ", %%a%u", arg(t, shape("%dx%dx%dx%d, f32", batch, heads, n, m)));
   const char *y = shape("%dx%d, f32", batch, heads * ((n + m) * d + m * e));
   vq_strbuf_printf(&t->body,
                    "  %%v%u = attention_grad %s {heads = %d, scale = 0.5} : tensor<%s>\n", c,
@@ -186,26 +197,37 @@ END_TEST
 
 START_TEST(attention) {
   text t = {.n_arg = 0};
-  add_attention(&t, 1, 1, 1, 1, 1, 1, false, 0);
-  add_attention(&t, 2, 3, 17, 17, 8, 8, true, 0);
-  add_attention(&t, 1, 2, 67, 67, 7, 7, true, 1);
-  add_attention(&t, 2, 1, 3, 33, 5, 31, false, 2);
-  add_attention(&t, 1, 3, 31, 14, 16, 17, false, 0);
-  add_attention(&t, 2, 3, 1, 50, 8, 8, true, 2);
-  add_attention(&t, 1, 1, 2, 33, 13, 13, true, 0);
+  add_attention(&t, 1, 1, 1, 1, 1, 1, false, 0, false);
+  add_attention(&t, 2, 3, 17, 17, 8, 8, true, 0, false);
+  add_attention(&t, 1, 2, 67, 67, 7, 7, true, 1, false);
+  add_attention(&t, 2, 1, 3, 33, 5, 31, false, 2, false);
+  add_attention(&t, 1, 3, 31, 14, 16, 17, false, 0, false);
+  add_attention(&t, 2, 3, 1, 50, 8, 8, true, 2, false);
+  add_attention(&t, 1, 1, 2, 33, 13, 13, true, 0, false);
+  check_cases(&t);
+}
+END_TEST
+
+START_TEST(attention_softmax) {
+  text t = {.n_arg = 0};
+  add_attention(&t, 1, 1, 1, 1, 1, 1, false, 0, true);
+  add_attention(&t, 2, 3, 17, 17, 8, 8, true, 0, true);
+  add_attention(&t, 1, 2, 67, 67, 7, 7, true, 1, true);
+  add_attention(&t, 2, 1, 3, 33, 5, 31, false, 2, true);
+  add_attention(&t, 1, 3, 31, 14, 16, 17, false, 0, true);
   check_cases(&t);
 }
 END_TEST
 
 START_TEST(attention_grad) {
   text t = {.n_arg = 0};
-  add_attention_grad(&t, 1, 1, 1, 1, 1, 1, false, 0);
-  add_attention_grad(&t, 2, 3, 17, 17, 8, 8, true, 0);
-  add_attention_grad(&t, 1, 2, 67, 67, 7, 7, true, 1);
-  add_attention_grad(&t, 2, 1, 3, 33, 5, 31, false, 2);
-  add_attention_grad(&t, 1, 3, 31, 14, 16, 17, false, 0);
-  add_attention_grad(&t, 2, 1, 97, 50, 24, 16, false, 2);
-  add_attention_grad(&t, 1, 1, 49, 49, 32, 32, true, 0);
+  add_attention_grad(&t, 1, 1, 1, 1, 1, 1, false);
+  add_attention_grad(&t, 2, 3, 17, 17, 8, 8, true);
+  add_attention_grad(&t, 1, 2, 67, 67, 7, 7, true);
+  add_attention_grad(&t, 2, 1, 3, 33, 5, 31, false);
+  add_attention_grad(&t, 1, 3, 31, 14, 16, 17, false);
+  add_attention_grad(&t, 2, 1, 97, 50, 24, 16, false);
+  add_attention_grad(&t, 1, 1, 49, 49, 32, 32, true);
   check_cases(&t);
 }
 END_TEST
@@ -248,6 +270,7 @@ int main(void) {
   TCase *c = tcase_create("kernels");
   tcase_add_test(c, gemm);
   tcase_add_test(c, attention);
+  tcase_add_test(c, attention_softmax);
   tcase_add_test(c, attention_grad);
   tcase_add_test(c, rows);
   tcase_add_test(c, tables);
