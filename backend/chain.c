@@ -70,12 +70,15 @@ static unsigned widest_split(const vq_chain *c) {
 
 bool vq_chain_match(const vq_func *kernel, const vq_op *anchor, vq_chain *c) {
   const vq_op *ret = kernel->last;
-  if (ret->n_in != 1 || kernel->n_result != 1) return false;
+  if (ret->n_in < 1 || (anchor && ret->n_in > 1)) return false;
   *c = (vq_chain){.anchor = anchor, .first = anchor ? anchor->next : kernel->first,
                   .last = ret, .type = vq_in(ret, 0)->type};
-  if (vq_in(ret, 0)->kind != VQ_VALUE_RESULT || !usable(c->type) ||
-      vq_type_count(c->type) == 0)
-    return false;
+  if (vq_type_count(c->type) == 0) return false;
+  for (unsigned i = 0; i < ret->n_in; i++) {
+    const vq_value *v = vq_in(ret, i);
+    if (v->kind != VQ_VALUE_RESULT || !usable(v->type) || !same_shape(v->type, c->type))
+      return false;
+  }
   if (anchor && !same_shape(anchor->out->type, c->type)) return false;
   if (anchor && c->type->rank == 0) return false;
   c->split = anchor ? c->type->rank - 1u : widest_split(c);
@@ -152,9 +155,10 @@ static LLVMValueRef value_of(const vq_chain *c, const vq_op *def,
   return val[i];
 }
 
-LLVMValueRef vq_chain_emit(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
-                           LLVMValueRef row, LLVMValueRef col, unsigned lanes,
-                           unsigned n) {
+// All ops; returns the value of each.
+static LLVMValueRef *emit_ops(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
+                              LLVMValueRef row, LLVMValueRef col, unsigned lanes,
+                              unsigned n) {
   unsigned n_op = 0, at = 0;
   for (const vq_op *op = c->first; op != c->last; op = op->next) n_op++;
   LLVMValueRef *val = VQ_NEW_N(e->temp, LLVMValueRef, n_op), in[3];
@@ -167,6 +171,13 @@ LLVMValueRef vq_chain_emit(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
     }
     val[at++] = vq_elt_emit(e, op, in);
   }
+  return val;
+}
+
+LLVMValueRef vq_chain_emit(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
+                           LLVMValueRef row, LLVMValueRef col, unsigned lanes,
+                           unsigned n) {
+  LLVMValueRef *val = emit_ops(e, c, v, row, col, lanes, n);
   return value_of(c, vq_in(c->last, 0)->def, v, val);
 }
 
@@ -195,9 +206,12 @@ void vq_chain_fetch(const vq_emit *e, const vq_chain *c, LLVMValueRef row,
 void vq_chain_store(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
                     LLVMValueRef row, LLVMValueRef col, unsigned lanes,
                     unsigned n) {
-  v = vq_chain_emit(e, c, v, row, col, lanes, n);
+  LLVMValueRef *val = emit_ops(e, c, v, row, col, lanes, n);
   LLVMValueRef at = vq_add(e, vq_mulk(e, row, c->cols), col);
-  vq_elt_store(e, c->type->dtype, v, e->result[0], at, n);
+  for (unsigned i = 0; i < c->last->n_in; i++) {
+    const vq_value *y = vq_in(c->last, i);
+    vq_elt_store(e, y->type->dtype, value_of(c, y->def, v, val), e->result[i], at, n);
+  }
 }
 
 void vq_row_each(const vq_emit *e, int64_t cols, unsigned lanes, vq_row_fn body,

@@ -11,15 +11,16 @@
 typedef struct vq_chain {
   const vq_op *anchor;  // NULL: elementwise ops alone
   const vq_op *first;   // first op of the chain; == last when it is empty
-  const vq_op *last;    // the op behind it, whose first operand is the result: return
-  const vq_type *type;  // the kernel's result
+  const vq_op *last;    // the op behind it, whose operands are the results: return
+  const vq_type *type;  // the kernel's result; all results have its shape
   unsigned split;       // dimensions [split, rank) form a row
   int64_t rows, cols;
 } vq_chain;
 
 // Describes the ops after `anchor` (NULL: all ops). False when the kernel has
-// more than one result, an op that does not fit, or a 4-bit value. The row is
-// the last dimension; without anchor, as many dimensions as all operands allow.
+// results of several shapes, or behind an anchor more than one, an op that does not fit, or
+// a 4-bit value. The row is the last dimension; without anchor, as many dimensions as all
+// operands allow.
 bool vq_chain_match(const vq_func *kernel, const vq_op *anchor, vq_chain *c);
 bool vq_chain_empty(const vq_chain *c);
 
@@ -29,7 +30,7 @@ bool vq_chain_cut(const vq_chain *c, const vq_op *at, vq_chain *head, vq_chain *
 
 // The vector of the kernel's result at (row, col .. col + lanes) given the
 // anchor's vector `v` there (NULL without anchor); of operands only the first
-// `n` lanes are read. And the same, stored to the result.
+// `n` lanes are read. And the same for all results, stored to them.
 LLVMValueRef vq_chain_emit(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
                            LLVMValueRef row, LLVMValueRef col, unsigned lanes,
                            unsigned n);

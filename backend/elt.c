@@ -149,19 +149,42 @@ static val emit_clip(const vq_emit *e, const vq_op *op, vq_dtype t, val x) {
   return extreme(e, t, false, extreme(e, t, true, x, ki(x, a)), ki(x, b));
 }
 
+#define GELU_C 0.79788456080286536  // sqrt(2 / pi)
+#define GELU_CUBIC 0.044715
+#define GELU_RATE 1.702
+
+// tanh(c (x + 0.044715 x^3))
+static val gelu_tanh(const vq_emit *e, val x, val square) {
+  val poly = vq_fma(e, square, kf(x, GELU_CUBIC * GELU_C), kf(x, GELU_C));
+  return vq_vtanh(e, times(e, x, poly));
+}
+
 static val emit_gelu(const vq_emit *e, const vq_op *op, val x) {
   vq_str form = VQ_ATTRS(op, gelu)->form;
+  val bell, half = times(e, x, kf(x, 0.5));
   if (vq_str_is(form, "sigmoid"))
-    return times(e, x, vq_vsigmoid(e, times(e, x, kf(x, 1.702))));
-  val half = times(e, x, kf(x, 0.5)), inner;
-  if (vq_str_is(form, "tanh")) {
-    val poly = vq_fma(e, times(e, x, x), kf(x, 0.044715 * 0.79788456080286536),
-                      kf(x, 0.79788456080286536));
-    inner = vq_vtanh(e, times(e, x, poly));
-  } else {
-    inner = vq_verf(e, times(e, x, kf(x, 0.70710678118654752)));
+    return times(e, x, vq_vsigmoid(e, times(e, x, kf(x, GELU_RATE))));
+  if (vq_str_is(form, "tanh")) return vq_fma(e, half, gelu_tanh(e, x, times(e, x, x)), half);
+  return times(e, x, vq_vnormal(e, x, &bell));
+}
+
+// As in ir/eval/eval_math.c; what both ops of an x need is computed once.
+static val emit_gelu_slope(const vq_emit *e, const vq_op *op, val x) {
+  vq_str form = VQ_ATTRS(op, gelu_slope)->form;
+  val one = kf(x, 1.0), half = kf(x, 0.5), bell;
+  if (vq_str_is(form, "sigmoid")) {
+    val u = times(e, x, kf(x, GELU_RATE)), s = vq_vsigmoid(e, u);
+    return times(e, s, vq_fma(e, u, LLVMBuildFSub(e->b, one, s, ""), one));
   }
-  return vq_fma(e, half, inner, half);
+  if (vq_str_is(form, "tanh")) {
+    val square = times(e, x, x), t = gelu_tanh(e, x, square);
+    val du = vq_fma(e, square, kf(x, 3 * GELU_CUBIC * GELU_C), kf(x, GELU_C));
+    val rest = LLVMBuildFSub(e->b, one, times(e, t, t), "");
+    rest = times(e, times(e, times(e, x, half), rest), du);
+    return LLVMBuildFAdd(e->b, vq_fma(e, t, half, half), rest, "");
+  }
+  val below = vq_vnormal(e, x, &bell);
+  return vq_fma(e, times(e, x, kf(x, GELU_C / 2)), bell, below);
 }
 
 // ---- division and remainder ----------------------------------------------------
@@ -291,6 +314,7 @@ val vq_elt_emit(const vq_emit *e, const vq_op *op, val *in) {
     case VQ_OP_cos: return vq_vcos(e, x);
     case VQ_OP_relu: return extreme(e, t, true, x, zero_of(x));
     case VQ_OP_gelu: return emit_gelu(e, op, x);
+    case VQ_OP_gelu_slope: return emit_gelu_slope(e, op, x);
     case VQ_OP_silu: return times(e, x, vq_vsigmoid(e, x));
     case VQ_OP_clip: return emit_clip(e, op, t, x);
     case VQ_OP_isnan: return fcmp(e, LLVMRealUNO, x, x);

@@ -13,6 +13,9 @@
 LLVMValueRef vq_vexp(const vq_emit *e, LLVMValueRef x);
 LLVMValueRef vq_vlog(const vq_emit *e, LLVMValueRef x);
 LLVMValueRef vq_verf(const vq_emit *e, LLVMValueRef x);
+// The normal distribution's probability of less than x; *bell is exp(-x^2 / 2), its density
+// but for a factor of 1 / sqrt(2 pi).
+LLVMValueRef vq_vnormal(const vq_emit *e, LLVMValueRef x, LLVMValueRef *bell);
 LLVMValueRef vq_vtanh(const vq_emit *e, LLVMValueRef x);
 LLVMValueRef vq_vsigmoid(const vq_emit *e, LLVMValueRef x);
 LLVMValueRef vq_vsin(const vq_emit *e, LLVMValueRef x);

@@ -107,14 +107,21 @@ REDUCE(reduce_max, vq_rule_in(r, 0)->dtype)
 REDUCE(reduce_min, vq_rule_in(r, 0)->dtype)
 REDUCE(reduce_prod, vq_rule_in(r, 0)->dtype)
 
+static vq_status with_form(vq_rule *r, vq_str form) {
+  if (!vq_str_is(form, "erf") && !vq_str_is(form, "tanh") && !vq_str_is(form, "sigmoid"))
+    return vq_rule_bad_attr(r, "form", "is '%.*s', expected erf, tanh or sigmoid",
+                            VQ_FMT(form));
+  return same_as_x(r);
+}
+
 vq_status vq_infer_gelu(vq_rule *r) {
   ATTRS(gelu);
-  if (!vq_str_is(a->form, "erf") && !vq_str_is(a->form, "tanh") &&
-      !vq_str_is(a->form, "sigmoid"))
-    return vq_rule_bad_attr(r, "form",
-                            "is '%.*s', expected erf, tanh or sigmoid",
-                            VQ_FMT(a->form));
-  return same_as_x(r);
+  return with_form(r, a->form);
+}
+
+vq_status vq_infer_gelu_slope(vq_rule *r) {
+  ATTRS(gelu_slope);
+  return with_form(r, a->form);
 }
 
 vq_status vq_infer_clip(vq_rule *r) {

@@ -52,6 +52,7 @@ static int64_t weight(vq_opcode code) {
     case VQ_OP_sin:
     case VQ_OP_cos:
     case VQ_OP_gelu:
+    case VQ_OP_gelu_slope:
     case VQ_OP_silu:
     case VQ_OP_pow:
     case VQ_OP_mod:

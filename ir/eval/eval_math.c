@@ -172,6 +172,37 @@ vq_status vq_eval_gelu(const vq_op *op, const vq_tensor *in, vq_tensor *out,
              NULL);
 }
 
+// Phi(x) + x phi(x) of the normal distribution; (1 + t) / 2 + x/2 (1 - t^2) u' with
+// t = tanh u, u = c (x + 0.044715 x^3); s (1 + k x (1 - s)) with s = sigmoid(k x).
+static double gelu_erf_slope(double x) {
+  return (1 + erf(x * M_SQRT1_2)) / 2 + x * exp(-x * x / 2) * M_2_SQRTPI * M_SQRT1_2 / 2;
+}
+
+static double gelu_tanh_slope(double x) {
+  double c = sqrt(2 / M_PI), t = tanh(c * (x + 0.044715 * x * x * x));
+  return (1 + t) / 2 + x / 2 * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x);
+}
+
+static double gelu_sigmoid_slope(double x) {
+  double s = flt_sigmoid(1.702 * x);
+  return s * (1 + 1.702 * x * (1 - s));
+}
+
+BODY1(f, slope_erf, double, gelu_erf_slope(p))
+BODY1(f, slope_tanh, double, gelu_tanh_slope(p))
+BODY1(f, slope_sigmoid, double, gelu_sigmoid_slope(p))
+
+vq_status vq_eval_gelu_slope(const vq_op *op, const vq_tensor *in, vq_tensor *out,
+                             vq_diag *diag) {
+  (void)diag;
+  vq_str form = VQ_ATTRS(op, gelu_slope)->form;
+  return run(op, in, out,
+             vq_str_is(form, "tanh")      ? f_slope_tanh
+             : vq_str_is(form, "sigmoid") ? f_slope_sigmoid
+                                          : f_slope_erf,
+             NULL);
+}
+
 static void f_clip(ARGS(double)) {
   (void)b, (void)c;
   double lo = (double)VQ_ATTRS(op, clip)->lo;

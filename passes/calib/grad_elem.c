@@ -46,38 +46,20 @@ RULE(clip) {
   return VQ_OK;
 }
 
-// s (1 + k x (1 - s)): of x s with s = sigmoid(k x).
-static vq_value *swish_slope(vq_grad *g, vq_value *x, double k) {
-  vq_value *s = k == 1 ? SIGMOID(x) : SIGMOID(MUL(x, K(k)));
-  vq_value *kx = k == 1 ? x : MUL(x, K(k));
-  return MUL(s, PLUS(MUL(kx, SUB(K(1), s)), K(1)));
+// s (1 + x (1 - s)): of x s with s = sigmoid(x).
+static vq_value *swish_slope(vq_grad *g, vq_value *x) {
+  vq_value *s = SIGMOID(x);
+  return MUL(s, PLUS(MUL(x, SUB(K(1), s)), K(1)));
 }
 
-RULE1(silu, MUL(DY, swish_slope(g, A, 1)))
+RULE1(silu, MUL(DY, swish_slope(g, A)))
 
-// Phi(x) + x phi(x), phi the density of the normal distribution.
-static vq_value *erf_slope(vq_grad *g, vq_value *x) {
-  vq_value *phi = MUL(EXP(MUL(SQUARE(x), K(-0.5))), K(M_2_SQRTPI * M_SQRT1_2 / 2));
-  vq_value *erf = UNARY(erf, MUL(x, K(M_SQRT1_2)));
-  return PLUS(PLUS(MUL(erf, K(0.5)), K(0.5)), MUL(x, phi));
-}
-
-// (1 + t) / 2 + x/2 (1 - t^2) u', t = tanh u, u = c (x + 0.044715 x^3).
-static vq_value *tanh_slope(vq_grad *g, vq_value *x) {
-  double c = sqrt(2 / M_PI);
-  vq_value *square = SQUARE(x);
-  vq_value *u = MUL(x, PLUS(MUL(square, K(c * 0.044715)), K(c)));
-  vq_value *t = UNARY(tanh, u);
-  vq_value *du = PLUS(MUL(square, K(c * 3 * 0.044715)), K(c));
-  vq_value *rise = MUL(MUL(x, K(0.5)), MUL(SUB(K(1), SQUARE(t)), du));
-  return PLUS(PLUS(MUL(t, K(0.5)), K(0.5)), rise);
-}
-
+// The slope stands in front of the op, so that one kernel computes both (fuse).
 RULE(gelu) {
-  vq_str form = VQ_ATTRS(op, gelu)->form;
-  ADD(0, MUL(DY, vq_str_is(form, "tanh")      ? tanh_slope(g, A)
-                 : vq_str_is(form, "sigmoid") ? swish_slope(g, A, 1.702)
-                                              : erf_slope(g, A)));
+  vq_attrs_gelu_slope a = {.form = VQ_ATTRS(op, gelu)->form};
+  vq_builder b = {g->b.func, op->out->def, op->loc, g->b.diag};
+  vq_value *x = A;
+  ADD(0, MUL(DY, vq_build1(&b, VQ_OP_gelu_slope, &x, 1, &a, VQ_LIT(""))));
   return VQ_OK;
 }
 

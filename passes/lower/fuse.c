@@ -11,7 +11,8 @@
 // depend on it. A dequantize of such an operand comes along, so that a residual
 // is read as codes. What is elementwise and left over then forms groups of its own
 // the same way, with the elementwise ops on floats that make their other operands: a
-// whole expression, as the slope of an activation, becomes one kernel.
+// whole expression becomes one kernel. A gelu and its slope, of one operand, are a kernel
+// with two results.
 #include "passes.h"
 #include "vq/rewrite.h"
 #include "vq/strbuf.h"
@@ -227,6 +228,16 @@ static void take_rows(group *g, const vq_op *op) {
   g->op[g->n++] = def[0];
 }
 
+// The gelu whose slope `op` is, or NULL.
+static vq_op *gelu_of(const vq_op *op) {
+  if (op->code != VQ_OP_gelu_slope) return NULL;
+  vq_each_use(vq_in(op, 0), u)
+    if (u->user->code == VQ_OP_gelu &&
+        vq_str_eq(VQ_ATTRS(u->user, gelu)->form, VQ_ATTRS(op, gelu_slope)->form))
+      return u->user;
+  return NULL;
+}
+
 // ---- names -------------------------------------------------------------------
 
 static int64_t rows_of(const vq_type *t) {
@@ -332,7 +343,10 @@ static vq_op *fuse_at(vq_op *op, vq_pass_ctx *pc, vq_status *status) {
     take_rows(&g, op);
   g.anchor = g.n;
   g.op[g.n++] = op;
-  if (!attention && op->code != VQ_OP_attention_softmax && op->code != VQ_OP_attention_grad)
+  vq_op *gelu = gelu_of(op);
+  if (gelu)
+    g.op[g.n++] = gelu;
+  else if (!attention && op->code != VQ_OP_attention_softmax && op->code != VQ_OP_attention_grad)
     grow(&g);
   while (next && has(&g, next)) next = next->next;
   vq_strbuf name = {0};

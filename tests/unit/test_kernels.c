@@ -174,6 +174,17 @@ static void add_binary(text *t, const char *op, const char *a, const char *b,
   result(t, y);
 }
 
+// A gelu and its slope, which one kernel computes.
+static void add_gelu_pair(text *t, const char *form, const char *y) {
+  unsigned x = arg(t, y);
+  static const char *const op[] = {"gelu_slope", "gelu"};
+  for (unsigned i = 0; i < VQ_COUNT(op); i++) {
+    vq_strbuf_printf(&t->body, "  %%v%u = %s %%a%u {form = \"%s\"} : tensor<%s>\n",
+                     t->n_case, op[i], x, form, y);
+    result(t, y);
+  }
+}
+
 // ---- tests -------------------------------------------------------------------
 
 START_TEST(gemm) {
@@ -262,6 +273,9 @@ START_TEST(elementwise) {
   add_binary(&t, "max", "f32", "10007, f32", "10007, f32");
   add_binary(&t, "mul", "3x67, f32", "3x1, f32", "3x67, f32");
   add_binary(&t, "less", "7x33, f32", "7x33, f32", "7x33, bool");
+  add_gelu_pair(&t, "erf", "3x67, f32");
+  add_gelu_pair(&t, "tanh", "10007, f32");
+  add_gelu_pair(&t, "sigmoid", "2x5x16, f32");
   check_cases(&t);
 }
 END_TEST
