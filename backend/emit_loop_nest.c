@@ -39,6 +39,8 @@ const vq_nest_op *vq_nest_op_of(vq_opcode code) {
       {VQ_OP_conv2d, vq_nest_rows, NULL, vq_nest_conv2d},
       {VQ_OP_layer_norm, vq_nest_rows, NULL, vq_nest_layer_norm},
       {VQ_OP_layer_norm_grad, vq_nest_rows, NULL, vq_nest_layer_norm_grad},
+      {VQ_OP_variation, vq_nest_variation_tasks, NULL, vq_nest_variation},
+      {VQ_OP_variation_grad, vq_nest_rows, NULL, vq_nest_variation_grad},
       {VQ_OP_softmax, vq_nest_softmax_tasks, NULL, vq_nest_softmax},
       {VQ_OP_attention, vq_nest_rows, vq_nest_attention_scratch,
        vq_nest_attention},

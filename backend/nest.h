@@ -82,6 +82,11 @@ void vq_nest_patch_embed(const vq_emit *e, const vq_op *op, LLVMValueRef task,
 int64_t vq_nest_patch_scratch(const vq_op *op);
 void vq_nest_conv2d(const vq_emit *e, const vq_op *op, LLVMValueRef task,
                     LLVMValueRef scratch);
+void vq_nest_variation(const vq_emit *e, const vq_op *op, LLVMValueRef task,
+                       LLVMValueRef scratch);
+int64_t vq_nest_variation_tasks(const vq_op *op);
+void vq_nest_variation_grad(const vq_emit *e, const vq_op *op, LLVMValueRef task,
+                            LLVMValueRef scratch);
 void vq_nest_attention(const vq_emit *e, const vq_op *op, LLVMValueRef task,
                        LLVMValueRef scratch);
 int64_t vq_nest_attention_scratch(const vq_op *op);

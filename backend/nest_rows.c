@@ -57,10 +57,6 @@ typedef struct reduction {
   unsigned row;   // innermost reduced dimension
 } reduction;
 
-int64_t vq_nest_reduce_tasks(const vq_op *op) {
-  return vq_type_count(op->out[0].type);
-}
-
 // The reductions have equal attribute structs.
 _Static_assert(sizeof(vq_attrs_reduce_sum) == sizeof(vq_attrs_reduce_max) &&
                    sizeof(vq_attrs_reduce_sum) == sizeof(vq_attrs_reduce_mean),
@@ -78,6 +74,21 @@ static void describe(reduction *r, const vq_op *op) {
     r->count *= t->dim[k];
     r->row = k;
   }
+}
+
+// Columns of the result that are made side by side, a vector at a time: floats whose last
+// dimension is not reduced. 0: one by one.
+static int64_t columns(const reduction *r) {
+  const vq_type *t = r->x->type;
+  bool last = r->count == 1 || !t->rank || r->reduced[t->rank - 1];
+  return t->dtype != VQ_f32 || last || t->dim[t->rank - 1] < 2 ? 0 : t->dim[t->rank - 1];
+}
+
+int64_t vq_nest_reduce_tasks(const vq_op *op) {
+  reduction r;
+  describe(&r, op);
+  int64_t cols = columns(&r);
+  return vq_type_count(op->out[0].type) / (cols ? cols : 1);
 }
 
 static val larger(const vq_emit *e, val a, val b) {
@@ -201,10 +212,58 @@ static void int_mean(const vq_emit *e, const reduction *r, val task, bool none) 
   vq_nest_store(e, &r->op->out[0], task, LLVMBuildFPTrunc(e->b, y, e->f32, ""));
 }
 
+static val finish(const vq_emit *e, const reduction *r, val acc) {
+  LLVMTypeRef type = LLVMTypeOf(acc);
+  if (r->op->code == VQ_OP_reduce_mean)
+    acc = LLVMBuildFDiv(e->b, acc, vq_kf_like(type, (double)r->count), "");
+  return LLVMBuildFPTrunc(e->b, acc, vq_vec_type(e->f32, vq_lanes_of(type)), "");
+}
+
+// Loops over reduced dimensions from `k` on: `lanes` columns at a time.
+static val reduce_columns(const vq_emit *e, const reduction *r, unsigned k, val at,
+                          unsigned lanes, unsigned n, val acc) {
+  while (k <= r->row && !r->reduced[k]) k++;
+  if (k > r->row) {
+    val x = vq_elt_load(e, VQ_f32, vq_nest_ptr(e, r->x), at, lanes, n);
+    x = LLVMBuildFPExt(e->b, x, LLVMTypeOf(acc), "");
+    return float_step(r->op->code)(e, acc, x);
+  }
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), vq_k64(e, r->x->type->dim[k]), 1, 1, &acc);
+  val in = vq_add(e, at, vq_mulk(e, l.i, r->stride[k]));
+  l.v[0] = reduce_columns(e, r, k + 1, in, lanes, n, l.v[0]);
+  vq_loop_end(e, &l);
+  return l.v[0];
+}
+
+typedef struct result_row {
+  const reduction *r;
+  val from, to;  // element offsets in x and in the result
+} result_row;
+
+static void columns_body(const vq_emit *e, void *user, val col, unsigned lanes, unsigned n,
+                         val *v) {
+  const result_row *row = user;
+  const reduction *r = row->r;
+  LLVMTypeRef type = vq_vec_type(LLVMDoubleTypeInContext(e->lc), lanes);
+  (void)v;
+  val acc = reduce_columns(e, r, 0, vq_add(e, row->from, col), lanes, n,
+                           neutral(r->op, type));
+  vq_elt_store(e, VQ_f32, finish(e, r, acc), vq_nest_ptr(e, r->op->out),
+               vq_add(e, row->to, col), n);
+}
+
 void vq_nest_reduce(const vq_emit *e, const vq_op *op, val task, val scratch) {
   (void)scratch;
   reduction r;
   describe(&r, op);
+  int64_t cols = columns(&r);
+  if (cols) {
+    val to = vq_mulk(e, task, cols);
+    result_row row = {&r, first_element(e, &r, to), to};
+    vq_row_each(e, cols, vq_f32_lanes(e->target), columns_body, &row, 0, NULL);
+    return;
+  }
   bool f = r.x->type->dtype == VQ_f32;
   bool none = ((const vq_attrs_reduce_sum *)op->attrs)->axes.n == 0;
   if (!f && op->code == VQ_OP_reduce_mean) {
@@ -221,10 +280,7 @@ void vq_nest_reduce(const vq_emit *e, const vq_op *op, val task, val scratch) {
   val acc = neutral(op, vq_vec_type(type, lanes));
   acc = reduce_from(e, &r, 0, first_element(e, &r, task), lanes, acc);
   if (f) acc = vq_reduce(e, acc, float_step(op->code));
-  if (op->code == VQ_OP_reduce_mean)
-    acc = LLVMBuildFDiv(e->b, acc, vq_kf_like(LLVMTypeOf(acc), (double)r.count), "");
-  if (f) acc = LLVMBuildFPTrunc(e->b, acc, e->f32, "");
-  vq_nest_store(e, &op->out[0], task, acc);
+  vq_nest_store(e, &op->out[0], task, f ? finish(e, &r, acc) : acc);
 }
 
 // ---- runs of f32 -------------------------------------------------------------------

@@ -200,6 +200,20 @@ vq_status vq_infer_layer_norm_grad(vq_rule *r) {
   return vq_rule_result(r, x->dtype, x->rank, x->dim);
 }
 
+vq_status vq_infer_variation(vq_rule *r) {
+  if (vq_rule_rank(r, 0, 4)) return VQ_ERR;
+  int64_t dim[] = {vq_rule_in(r, 0)->dim[0], 4};
+  return vq_rule_result(r, vq_rule_in(r, 0)->dtype, 2, dim);
+}
+
+vq_status vq_infer_variation_grad(vq_rule *r) {
+  if (vq_rule_rank(r, 0, 4)) return VQ_ERR;
+  const vq_type *x = vq_rule_in(r, 0);
+  int64_t g[] = {x->dim[0], 4};
+  if (vq_rule_shape(r, 1, 2, g)) return VQ_ERR;
+  return vq_rule_result_type(r, x);
+}
+
 vq_status vq_infer_softmax(vq_rule *r) {
   ATTRS(softmax);
   const vq_type *x = vq_rule_in(r, 0);

@@ -4,8 +4,23 @@
 // transposed weight, which fold then makes a constant.
 #include "calib/grad_rule.h"
 
+// Whether `a` is `b` with its last two dimensions exchanged.
+static bool is_swapped(const vq_value *a, const vq_value *b) {
+  if (a->kind != VQ_VALUE_RESULT || a->def->code != VQ_OP_transpose || vq_in(a->def, 0) != b)
+    return false;
+  vq_ints perm = VQ_ATTRS(a->def, transpose)->perm;
+  for (unsigned k = 0; k + 2 < perm.n; k++)
+    if (perm.p[k] != k) return false;
+  return perm.p[perm.n - 1] == perm.n - 2;
+}
+
 RULE(matmul) {
-  if (VQ_ATTRS(op, matmul)->transpose_b) {  // y = a b^T
+  bool transposed = VQ_ATTRS(op, matmul)->transpose_b;
+  if (!transposed && is_swapped(A, B)) {  // y = b^T b
+    ADD(1, MATMUL(B, PLUS(DY, SWAP(DY))));
+  } else if (transposed && A == B) {  // y = a a^T
+    ADD(0, MATMUL(PLUS(DY, SWAP(DY)), A));
+  } else if (transposed) {  // y = a b^T
     ADD(0, MATMUL(DY, B));
     ADD(1, MATMUL(SWAP(DY), A));
   } else {

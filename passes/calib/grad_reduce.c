@@ -1,4 +1,4 @@
-// Gradients of reductions and of what normalises by them.
+// Gradients of reductions, of what normalises by them, and of variation.
 #include "calib/grad_rule.h"
 
 // `v`, a result of reducing operand 0 over `axes`, with the reduced dimensions as 1.
@@ -88,5 +88,11 @@ RULE(layer_norm) {
     ADD(1, MUL(DY, vq_build1(&g->b, VQ_OP_layer_norm, &x, 1, &a, VQ_LIT(""))));
   }
   ADD(2, DY);
+  return VQ_OK;
+}
+
+RULE(variation) {
+  vq_value *in[] = {A, DY};
+  ADD(0, vq_build1(&g->b, VQ_OP_variation_grad, in, 2, NULL, VQ_LIT("")));
   return VQ_OK;
 }

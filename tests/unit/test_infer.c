@@ -332,6 +332,11 @@ static void each_row(visit_fn visit, void *user) {
         "operand v is tensor<4x6x8, f32>, expected shape 4x7x8"),
     BAD(attention, "f32:5x6 f32:4x7x6 f32:4x7x8", ATT(2),
         "operand q is tensor<5x6, f32>, expected rank 3"),
+    GOOD(variation, "f32:2x3x4x5", NULL, "f32:2x4"),
+    BAD(variation, "f32:2x3x4", NULL, "operand x is tensor<2x3x4, f32>, expected rank 4"),
+    GOOD(variation_grad, "f32:2x3x4x5 f32:2x4", NULL, "f32:2x3x4x5"),
+    BAD(variation_grad, "f32:2x3x4x5 f32:2x3", NULL,
+        "operand g is tensor<2x3, f32>, expected shape 2x4"),
 #define ATS(h) A(attention_softmax, .heads = h, .scale = 0.125f)
     GOOD(attention_softmax, "f32:4x5x6 f32:4x7x6", ATS(2), "f32:4x2x5x7"),
     GOOD(attention_softmax, "f32:4x5x6 f32:4x7x6 f32:2x1x5x7", ATS(2), "f32:4x2x5x7"),
