@@ -5,7 +5,8 @@
 // Every variant this machine can run is tried, with 1, 2 and 3 threads, on
 // N_SAMPLES copies of the input. The first output must be within TOLERANCE of
 // the recorded one, relative to the largest recorded magnitude, and the same
-// bytes for every number of threads. Variants that cannot run are named.
+// bytes for every number of threads. Named are the variant that the runtime chooses
+// and those that cannot run.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,7 @@ int main(int argc, char **argv) {
   float *reference = must(malloc(want_bytes));
   memcpy(reference, want.data, want_bytes);
 
+  printf("  chosen: %s\n", vitq_variant_name(h));
   bool good = true;
   for (uint32_t v = 0; v < m->n_variant; v++)
     good = check_variant(h, m->variant[v].name, &j, reference, want.count,

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "recorded.h"
 #include "vitq.h"
 #include "vq/backend.h"
 #include "vq/build.h"
@@ -122,20 +123,19 @@ static inline void check_equal(const char *what, const char *name,
     double w = fabs(vq_load_f64(type, want->data, i));
     if (isfinite(w) && w > scale) scale = w;
   }
+  // Check takes long over each assertion, so there is none for each element.
   for (int64_t i = 0; i < n; i++) {
     if (type != VQ_f32) {
-      ck_assert_msg(vq_load_i64(type, want->data, i) ==
-                        vq_load_i64(type, got->data, i),
-                    "%s: %s[%lld] is %lld, expected %lld", what, name,
-                    (long long)i, (long long)vq_load_i64(type, got->data, i),
-                    (long long)vq_load_i64(type, want->data, i));
+      long long w = vq_load_i64(type, want->data, i), g = vq_load_i64(type, got->data, i);
+      if (w != g)
+        ck_abort_msg("%s: %s[%lld] is %lld, expected %lld", what, name, (long long)i, g, w);
       continue;
     }
     double w = vq_load_f64(type, want->data, i), g = vq_load_f64(type, got->data, i);
     bool same = isfinite(w) ? fabs(w - g) <= tolerance * (scale + 1e-25)
                             : w == g || (isnan(w) && isnan(g));
-    ck_assert_msg(same, "%s: %s[%lld] is %.9g, expected %.9g", what, name,
-                  (long long)i, g, w);
+    if (!same)
+      ck_abort_msg("%s: %s[%lld] is %.9g, expected %.9g", what, name, (long long)i, g, w);
   }
 }
 
@@ -156,7 +156,8 @@ static inline data *make_data(vq_module *m, double (*range)[2]) {
     d->want[i] = new_tensor(d->f->result[i]);
     d->got[i] = new_tensor(d->f->result[i]);
   }
-  OK(vq_eval_func(d->f, d->in, d->want, &diag, NULL, NULL));
+  n_record++;
+  expected_results(d->f, d->in, d->want, &diag);
   return d;
 }
 
@@ -193,15 +194,28 @@ static inline void run_handle(vitq_handle *h, data *d, unsigned n_thread) {
   vitq_pool_destroy(pool);
 }
 
-// Compiles `m` to a shared object and runs it in every variant.
-static inline void check_so(vq_module *m, data *d, bool generic) {
+// The shared object of all variants.
+static inline const char *all_variants(vq_module *m, bool generic) {
+  const char *record = record_path(generic ? "generic.so" : "so");
+#ifdef RECORDED
+  (void)m;
+  return record;
+#else
+  const char *path = record ? record : in_dir("m.so");
   vq_module *copy = vq_module_clone(m);
   OK(lower(NULL, copy, VQ_LIT("main"), &diag));
   vq_backend_options opt = options();
   opt.generic = generic;
-  OK(vq_backend_emit(copy, VQ_EMIT_SO, in_dir("m.so"), &opt, &diag));
+  OK(vq_backend_emit(copy, VQ_EMIT_SO, path, &opt, &diag));
+  vq_module_destroy(copy);
+  return path;
+#endif
+}
+
+// Compiles `m` to a shared object and runs it in every variant.
+static inline void check_so(vq_module *m, data *d, bool generic) {
   vitq_handle *h;
-  ck_assert_msg(vitq_open(in_dir("m.so"), &h) == VITQ_OK, "%s", vitq_last_error());
+  ck_assert_msg(vitq_open(all_variants(m, generic), &h) == VITQ_OK, "%s", vitq_last_error());
   const vitq_model *model = vitq_describe(h);
   ck_assert_uint_ge(model->n_variant, 3);
   for (uint32_t v = 0; v < model->n_variant; v++) {
@@ -211,12 +225,13 @@ static inline void check_so(vq_module *m, data *d, bool generic) {
     check_data(d, model->variant[v].name);
     run_handle(h, d, 3);
     check_data(d, "three threads");
+    if (RECORDED_ONLY) printf("%s: RUN\n", model->variant[v].name);
   }
   vitq_close(h);
-  vq_module_destroy(copy);
 }
 
 static inline void check_jit(vq_module *m, data *d) {
+#ifndef RECORDED
   vq_exec *e = vq_exec_jit(lower, NULL, "native");
   vq_program *p;
   OK(e->ops->prepare(e, m, VQ_LIT("main"), &diag, &p));
@@ -226,6 +241,9 @@ static inline void check_jit(vq_module *m, data *d) {
   check_data(d, "jit, two threads");
   e->ops->release(p);
   e->ops->destroy(e);
+#else
+  (void)m, (void)d;
+#endif
 }
 
 static inline void check_all(vq_module *m, double (*range)[2]) {

@@ -10,6 +10,7 @@
 #define VQ_TEST_EMULATE_H
 
 #if defined(__x86_64__)
+#include <immintrin.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -114,20 +115,25 @@ static inline void amx_move(const emulate_insn *i, bool store) {
   }
 }
 
+// AMX is emulated where AVX-512 with VNNI is there, whose instruction is a row of this.
+__attribute__((target("avx512f,avx512vnni")))
 static inline void amx_tdpbusd(unsigned c, unsigned a, unsigned b) {
   amx_use(c), amx_use(a), amx_use(b);
   if (c == a || c == b || a == b || amx.rows[c] != amx.rows[a] ||
       amx.bytes[c] != amx.bytes[b] || amx.bytes[a] != 4 * amx.rows[b] ||
       amx.bytes[c] % 4)
     emulate_refuse("tiles that do not fit");
-  for (unsigned m = 0; m < amx.rows[c]; m++)
-    for (unsigned n = 0; n < amx.bytes[c] / 4u; n++) {
-      int32_t sum;
-      memcpy(&sum, &amx.data[c][m][4 * n], 4);
-      for (unsigned k = 0; k < amx.bytes[a]; k++)
-        sum += amx.data[a][m][k] * (int8_t)amx.data[b][k / 4][4 * n + k % 4];
-      memcpy(&amx.data[c][m][4 * n], &sum, 4);
+  __mmask16 columns = (__mmask16)((1u << amx.bytes[c] / 4) - 1);
+  for (unsigned m = 0; m < amx.rows[c]; m++) {
+    __m512i sum = _mm512_loadu_si512(amx.data[c][m]);
+    for (unsigned k = 0; k < amx.rows[b]; k++) {
+      int32_t four;
+      memcpy(&four, &amx.data[a][m][4 * k], 4);
+      sum = _mm512_mask_dpbusd_epi32(sum, columns, _mm512_set1_epi32(four),
+                                     _mm512_loadu_si512(amx.data[b][k]));
     }
+    _mm512_storeu_si512(amx.data[c][m], sum);
+  }
 }
 
 // Half of a ymm register in what the kernel saved of the interrupted code: the low
