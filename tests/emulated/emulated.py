@@ -176,9 +176,11 @@ def add_unit(machine, tests, name):
                                "CK_DEFAULT_TIMEOUT": "0"})
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
-    made = " ".join(os.listdir(records))
-    n = len(re.findall(r"\d\.(?:avx512vnni|generic\.so|so)\b", made))
-    n_amx = made.count("amx-int8")
+    made = os.listdir(records)
+    n = sum(bool(re.fullmatch(r"\d+\.((avx512vnni|generic)\.)?so", m)) for m in made)
+    n_amx = sum(m.endswith(".amx-int8.so") for m in made)
+    if not n:
+        raise RuntimeError(f"{name} recorded nothing for avx512vnni")
     machine.add(os.path.join(tests, "recorded_" + name), "/bin/recorded_" + name)
     machine.run(name, f"VITQC_TEST_RECORDS=/records/{name} /bin/recorded_{name}",
                 [("^avx512vnni: RUN$", n), ("^amx-int8: EMULATED", n_amx),
