@@ -202,8 +202,8 @@ static void emit_block(const vq_emit *e, void *user, LLVMValueRef row,
   a->row = row, a->rows = rows;
   a->a = vq_heads_token(e, &a->s, &a->s.q, a->row, a->s.d);
   if (a->s.softmax) a->kept = vq_heads_softmax(e, &a->s, e->result[a->s.softmax_at], row);
-  vq_each_group(e, zero, vq_k64(e, a->s.m_pad), a->s.m_pad,
-                vq_heads_width(e, &a->s.score), score_group, a);
+  vq_each_group(e, zero, vq_k64(e, a->s.m), a->s.m, vq_heads_width(e, &a->s.score),
+                score_group, a);
   soften_rows(e, a);
   vq_each_group(e, zero, vq_k64(e, a->s.e), a->s.e, vq_heads_width(e, &a->s.value),
                 value_group, a);

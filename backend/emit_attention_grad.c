@@ -41,10 +41,10 @@ static bool describe(const vq_func *kernel, grad *g) {
   if (g->p->kind != VQ_VALUE_ARG) return false;
   int64_t parts = (s->n + BLOCK_ROWS - 1) / BLOCK_ROWS, d_pad = round_up(s->d, VQ_PANEL);
   int64_t widest = s->e_pad > d_pad ? s->e_pad : d_pad;
-  g->scores = (vq_product){.m = s->n, .parts = parts, .n = s->m_pad};
+  g->scores = (vq_product){.m = s->n, .parts = parts, .n = s->m};
   g->of_q = (vq_product){.m = s->n, .parts = parts, .n = s->d};
-  g->of_k = (vq_product){.m = s->d, .parts = 1, .n = s->m_pad};
-  g->of_v = (vq_product){.m = s->e, .parts = 1, .n = s->m_pad};
+  g->of_k = (vq_product){.m = s->d, .parts = 1, .n = s->m};
+  g->of_v = (vq_product){.m = s->e, .parts = 1, .n = s->m};
   g->ld = round_up(s->n, VQ_PANEL) + VQ_PANEL;
   int64_t size[N_PART] = {
       [V_ACROSS] = s->m_pad * s->e, [K_ROWS] = s->m * d_pad,

@@ -72,7 +72,8 @@ bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s) {
   int64_t most = codes ? VQ_HEADS_BLOCK_ROWS : VQ_HEADS_FLOAT_ROWS;
   s->n_block = (s->n + most - 1) / most;
   s->n_task = (s->n_block + TASK_BLOCKS - 1) / TASK_BLOCKS;
-  s->score = (vq_product){s->n, s->n_block, s->m_pad, codes, 0, false, false, false};
+  int64_t cols = codes ? s->m_pad : s->m;  // tiles of floats may end within a panel
+  s->score = (vq_product){s->n, s->n_block, cols, codes, 0, false, false, false};
   s->value = (vq_product){s->n, s->n_block, s->e, codes, 0, false, false, false};
   return s->m > 0;
 }

@@ -451,12 +451,33 @@ static val centred(const vq_emit *e, const norm_grad *p, val col, unsigned lanes
                        vq_splat(e, p->mean, lanes), "");
 }
 
-// Lanes beyond the row have g = 0.
-static void cross_body(const vq_emit *e, void *user, val col, unsigned lanes,
-                       unsigned n, val *acc) {
+// Sums of x and of g side by side, and then of squares of x - mean and of its products with
+// g: sums wait for each other, two take as long as one. Lanes beyond the row have x = g = 0.
+static void sums_body(const vq_emit *e, void *user, val col, unsigned lanes, unsigned n,
+                      val *acc) {
   norm_grad *p = user;
-  acc[0] = vq_fma(e, load_run(e, &p->g, col, lanes, n),
-                  centred(e, p, col, lanes, n), acc[0]);
+  acc[0] = LLVMBuildFAdd(e->b, acc[0], load_run(e, &p->x, col, lanes, n), "");
+  acc[1] = LLVMBuildFAdd(e->b, acc[1], load_run(e, &p->g, col, lanes, n), "");
+}
+
+static void moments_body(const vq_emit *e, void *user, val col, unsigned lanes, unsigned n,
+                         val *acc) {
+  norm_grad *p = user;
+  val d = keep_tail(e, vq_kf_like(vq_vec_type(e->f32, lanes), 0),
+                    centred(e, p, col, lanes, n), lanes, n);
+  acc[0] = vq_fma(e, d, d, acc[0]);
+  acc[1] = vq_fma(e, load_run(e, &p->g, col, lanes, n), d, acc[1]);
+}
+
+// The means over a row of the two sums that `body` makes.
+static void means(const vq_emit *e, norm_grad *p, vq_row_fn body, val *mean) {
+  unsigned lanes = run_lanes(e, &p->x);
+  val acc[] = {vq_kf_like(vq_vec_type(e->f32, lanes), 0), NULL};
+  acc[1] = acc[0];
+  vq_row_each(e, p->x.n, lanes, body, p, 2, acc);
+  for (unsigned i = 0; i < 2; i++)
+    mean[i] = LLVMBuildFDiv(e->b, vq_reduce(e, acc[i], vq_combine_add),
+                            vq_kf32(e, (float)p->x.n), "");
 }
 
 static void norm_grad_body(const vq_emit *e, void *user, val col, unsigned lanes,
@@ -477,25 +498,16 @@ void vq_nest_layer_norm_grad(const vq_emit *e, const vq_op *op, val task,
   (void)scratch;
   const vq_type *t = op->out[0].type;
   int64_t n = t->dim[t->rank - 1];
-  val at = vq_mulk(e, task, n), count = vq_kf32(e, (float)n);
+  val at = vq_mulk(e, task, n), mean[2];
   norm_grad p = {
       .x = {vq_at(e, e->f32, vq_nest_ptr(e, vq_in(op, 0)), at), n, 1},
       .g = {vq_at(e, e->f32, vq_nest_ptr(e, vq_in(op, 1)), at), n, 1},
       .y = {vq_at(e, e->f32, vq_nest_ptr(e, &op->out[0]), at), n, 1}};
-  run_pass of_x = {.x = p.x}, of_g = {.x = p.g};
-  of_x.k = LLVMBuildFDiv(e->b, fold(e, &of_x, sum_body, 0, vq_combine_add), count,
-                         "");
-  p.mean = of_x.k;
-  val var = LLVMBuildFDiv(e->b, fold(e, &of_x, square_body, 0, vq_combine_add),
-                          count, "");
-  var = LLVMBuildFAdd(e->b, var, vq_kf32(e, VQ_ATTRS(op, layer_norm_grad)->eps), "");
+  means(e, &p, sums_body, mean);
+  p.mean = mean[0], p.mean_g = mean[1];
+  means(e, &p, moments_body, mean);
+  val var = LLVMBuildFAdd(e->b, mean[0], vq_kf32(e, VQ_ATTRS(op, layer_norm_grad)->eps), "");
   p.inv = LLVMBuildFDiv(e->b, vq_kf32(e, 1), vq_vsqrt(e, var), "");
-  p.mean_g = LLVMBuildFDiv(e->b, fold(e, &of_g, sum_body, 0, vq_combine_add), count,
-                           "");
-  unsigned lanes = run_lanes(e, &p.x);
-  val cross = vq_kf_like(vq_vec_type(e->f32, lanes), 0);
-  vq_row_each(e, n, lanes, cross_body, &p, 1, &cross);
-  cross = LLVMBuildFDiv(e->b, vq_reduce(e, cross, vq_combine_add), count, "");
-  p.slope = LLVMBuildFMul(e->b, cross, LLVMBuildFMul(e->b, p.inv, p.inv, ""), "");
-  vq_row_each(e, n, lanes, norm_grad_body, &p, 0, NULL);
+  p.slope = LLVMBuildFMul(e->b, mean[1], LLVMBuildFMul(e->b, p.inv, p.inv, ""), "");
+  vq_row_each(e, n, run_lanes(e, &p.x), norm_grad_body, &p, 0, NULL);
 }

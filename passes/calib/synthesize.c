@@ -48,6 +48,7 @@ typedef struct worker {
   run *r;
   picture *picture;                   // a batch
   int64_t *row, *col;                 // where what is seen lies in a picture
+  float *line;                        // a row of it
   vq_tensor in[VQ_OBJ_ARGS], out[2];  // of @main.grad
   vq_program *program;
   pthread_t thread;
@@ -106,24 +107,36 @@ static void show(const worker *l, const picture *p, float *to) {
     }
 }
 
-// One step of Adam by the gradient `d` of what was shown; `rate` includes the
-// correction of the first moment's start, `fill` that of the second's.
+// What one step of Adam needs: `rate` includes the correction of the first moment's start,
+// `fill` is that of the second's.
+typedef struct adam {
+  float rate, fill, lo, hi;
+} adam;
+
+// `n` pixels by their gradient `g`; floats and no branches, for vectors.
+static void move_row(float *restrict x, float *restrict m, float *restrict v,
+                     const float *restrict g, int64_t n, adam a) {
+  const float b1 = (float)beta1, b2 = (float)beta2, least = (float)tiny;
+  for (int64_t i = 0; i < n; i++) {
+    m[i] = b1 * m[i] + (1 - b1) * g[i];
+    v[i] = b2 * v[i] + (1 - b2) * (g[i] * g[i]);
+    float to = x[i] - a.rate * m[i] / (sqrtf(v[i] * a.fill) + least);
+    to = to > a.lo ? to : a.lo;
+    x[i] = to < a.hi ? to : a.hi;
+  }
+}
+
+// Moves the picture by the gradient `d` of what was shown.
 static void move(const worker *l, picture *p, const float *d, double rate, double fill) {
   const run *r = l->r;
-  int64_t area = r->height * r->width;
-  for (int64_t c = 0; c < r->channels; c++)
-    for (int64_t i = 0; i < r->height; i++)
-      for (int64_t j = 0; j < r->width; j++) {
-        int64_t at = c * area + l->row[i] + l->col[j];
-        double g = (double)*d++;
-        double m = beta1 * (double)p->m[at] + (1 - beta1) * g;
-        double v = beta2 * (double)p->v[at] + (1 - beta2) * g * g;
-        double x = (double)p->x[at] - rate * m / (sqrt(v / fill) + tiny);
-        p->m[at] = (float)m;
-        p->v[at] = (float)v;
-        x = x > (double)r->s->lo[c] ? x : (double)r->s->lo[c];
-        p->x[at] = (float)(x < (double)r->s->hi[c] ? x : (double)r->s->hi[c]);
-      }
+  for (int64_t c = 0; c < r->channels; c++) {
+    adam a = {(float)rate, (float)(1 / fill), r->s->lo[c], r->s->hi[c]};
+    for (int64_t i = 0; i < r->height; i++, d += r->width) {
+      int64_t at = c * r->height * r->width + l->row[i];
+      for (int64_t j = 0; j < r->width; j++) l->line[l->col[j]] = d[j];
+      move_row(p->x + at, p->m + at, p->v + at, l->line, r->width, a);
+    }
+  }
 }
 
 static double rate_at(const vq_synthesis *s, int64_t step, int64_t phase) {
@@ -342,6 +355,7 @@ static void make_buffers(run *r, worker *l, const vq_func *grad) {
     l->out[i] = (vq_tensor){grad->result[i], numbers(r, vq_type_count(grad->result[i]))};
   l->row = VQ_NEW_N(a, int64_t, (size_t)r->height);
   l->col = VQ_NEW_N(a, int64_t, (size_t)r->width);
+  l->line = numbers(r, r->width);
   l->picture = VQ_NEW_N(a, picture, (size_t)r->batch);
   for (int64_t b = 0; b < r->batch; b++) {
     picture *p = &l->picture[b];
