@@ -16,8 +16,8 @@ static const struct {
      NULL},
     {"2", "fold,recompose,cse,dce,rows,fold-pixels,insert-quantizers,observe,"
           "split-outliers,reparam-layernorm,compensate-weights,round-weights,"
-          "score-quant,drop-rows,freeze-quant,lower-int,cse,dce,rows,pack,fuse,"
-          "outline,dce,plan-memory",
+          "scale-rows,score-quant,drop-rows,freeze-quant,lower-int,cse,dce,rows,pack,"
+          "fuse,outline,dce,plan-memory",
      NULL},
     {"3", NULL, "learned rounding"},
 };

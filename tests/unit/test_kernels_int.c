@@ -3,12 +3,21 @@
 // division into tasks.
 #include "kernel_cases.h"
 
-// A constant of n numbers of about `size`; returns its number.
-static unsigned numbers(text *t, int n, double size) {
+// A constant of numbers of about `size`; returns its number.
+static unsigned numbers_of(text *t, const char *dims, double size) {
   static unsigned at;
-  vq_strbuf_printf(&t->constants, "const @n%u : tensor<%d, f32> = random<seed = %u, std = %g>\n",
-                   at, n, at, size);
+  vq_strbuf_printf(&t->constants, "const @n%u : tensor<%s, f32> = random<seed = %u, std = %g>\n",
+                   at, dims, at, size);
   return at++;
+}
+
+static unsigned numbers(text *t, int n, double size) {
+  return numbers_of(t, shape("%d", n), size);
+}
+
+// One for each row of a tensor of two dimensions.
+static unsigned row_numbers(text *t, const char *dims, double size) {
+  return numbers_of(t, shape("%dx1", atoi(dims)), size);
 }
 
 // Weights of n rows as a constant, which the pass pack lays out; every second one has
@@ -20,7 +29,11 @@ static void weights(text *t, int n, int k) {
                    small ? 4 : 60);
 }
 
-enum epilogue { SUMS, REQUANTIZE, FLOATS, GELU, RESIDUAL, N_EPILOGUE };
+enum epilogue {
+  SUMS, REQUANTIZE, FLOATS, GELU, RESIDUAL,
+  GELU_ROWS, RESIDUAL_ROWS,  // rows have scales, too
+  N_EPILOGUE
+};
 
 // The name of the sums: those without epilogue are the result.
 static char name_of(enum epilogue what) { return what == SUMS ? 'v' : 'g'; }
@@ -40,15 +53,23 @@ static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
                        arg(t, shape("%d, i16", n)), dims);
       result(t, shape("%s, u8", dims));
       return;
-    case FLOATS: case GELU: case RESIDUAL: case N_EPILOGUE:
+    case FLOATS: case GELU: case RESIDUAL: case GELU_ROWS: case RESIDUAL_ROWS:
+    case N_EPILOGUE:
       break;
   }
-  vq_strbuf_printf(b, "  %%d%u = dequantize %%g%u, @n%u : tensor<%s, f32>\n", c, c, s, dims);
-  if (what == GELU)
+  bool gelu = what == GELU || what == GELU_ROWS;
+  bool residual = what == RESIDUAL || what == RESIDUAL_ROWS;
+  vq_strbuf_printf(b, "  %%%c%u = dequantize %%g%u, @n%u : tensor<%s, f32>\n",
+                   what == RESIDUAL_ROWS ? 'u' : 'd', c, c, s, dims);
+  if (what == RESIDUAL_ROWS)
+    vq_strbuf_printf(b, "  %%d%u = mul %%u%u, @n%u : tensor<%s, f32>\n", c, c,
+                     row_numbers(t, dims, 1), dims);
+  if (gelu)
     vq_strbuf_printf(b, "  %%e%u = piecewise %%d%u {fn = \"gelu\"} : tensor<%s, f32>\n"
                      "  %%v%u = quantize %%e%u, @n%u {to = \"u8\", lo = 0, hi = 255} :"
-                     " tensor<%s, u8>\n", c, c, dims, c, c, numbers(t, n, 80), dims);
-  else if (what == RESIDUAL)
+                     " tensor<%s, u8>\n", c, c, dims, c, c,
+                     what == GELU ? numbers(t, n, 80) : row_numbers(t, dims, 80), dims);
+  else if (residual)
     vq_strbuf_printf(b, "  %%r%u = dequantize %%a%u, @n%u : tensor<%s, f32>\n"
                      "  %%e%u = add %%d%u, %%r%u : tensor<%s, f32>\n"
                      "  %%v%u = quantize %%e%u, @n%u {to = \"i16\", lo = -32768,"
@@ -57,7 +78,7 @@ static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
                      dims, c, c, numbers(t, n, 9000), dims);
   else
     vq_strbuf_printf(b, "  %%v%u = add %%d%u, %%d%u : tensor<%s, f32>\n", c, c, c, dims);
-  result(t, shape("%s, %s", dims, what == GELU ? "u8" : what == RESIDUAL ? "i16" : "f32"));
+  result(t, shape("%s, %s", dims, gelu ? "u8" : residual ? "i16" : "f32"));
 }
 
 static void add_gemm(text *t, int m, int n, int k, bool bias, enum epilogue what) {
