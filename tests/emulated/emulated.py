@@ -24,7 +24,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import termios
+import threading
 import time
+import tty
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 from integer_models import input_shape, run, write_npy  # noqa: E402
@@ -68,6 +71,27 @@ com1: enabled=1, mode=file, dev=serial.txt
 
 class Skip(Exception):
     pass
+
+
+def watch_screen(path):
+    """Reads what Bochs draws on the terminal it makes, which would fill up and stop it."""
+    for _ in range(100):
+        time.sleep(0.1)
+        with open(path, encoding="utf-8", errors="replace") as f:
+            found = re.search(r'connected to screen "(/dev/pts/\d+)"', f.read())
+        if found:
+            break
+    else:
+        return
+    terminal = os.open(found.group(1), os.O_RDWR | os.O_NOCTTY)
+    try:
+        tty.setraw(terminal)
+        while os.read(terminal, 4096):
+            pass
+    except (OSError, termios.error):
+        pass  # Bochs is gone
+    finally:
+        os.close(terminal)
 
 
 class Machine:
@@ -124,6 +148,7 @@ class Machine:
                 ["bochs-bin", "-q", "-f", "bochsrc", "-rc", "go"], cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=screen, stderr=screen,
                 env={**os.environ, "TERM": "xterm"})
+            threading.Thread(target=watch_screen, args=[screen.name], daemon=True).start()
             try:
                 emulator.wait(timeout)
             except subprocess.TimeoutExpired:
