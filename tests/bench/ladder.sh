@@ -18,8 +18,8 @@ common=(--preprocess="$preprocess" --cpu="$cpu" -q)
 # Descent from noise, as PSAQ-ViT has it, is no value of --calib: the pictures are made by
 # the pass, and calibrate with the ranges that were best for such pictures.
 before="fold,recompose,cse,dce"
-behind="reparam-layernorm,compensate-weights{damping=0.2 max-bits=8},round-weights,drop-rows,\
-freeze-quant,lower-int,cse,dce,rows,pack,fuse,outline,dce,plan-memory"
+behind="reparam-layernorm,compensate-weights{damping=0.2 max-bits=8},round-weights,scale-rows,\
+drop-rows,freeze-quant,lower-int,cse,dce,rows,pack,fuse,outline,dce,plan-memory"
 margins() {
   case $1 in
     w8a8 | w4a8 | w3a8) echo "margin=1.2 norm-margin=1.7" ;;
