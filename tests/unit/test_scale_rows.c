@@ -135,7 +135,7 @@ START_TEST(test_factors) {
 }
 END_TEST
 
-// Where all rows are read, where the gain is small, and for codes of another zero.
+// Where all rows are read and where the gain is small.
 START_TEST(test_left_alone) {
   static const struct {
     const char *result, *passes;
