@@ -57,12 +57,21 @@ static unsigned vectors(const attention *a, unsigned cols) {
   return (cols + a->lanes - 1) / a->lanes;
 }
 
+// The tiles of a block's scores fetch the lines that its softmax will go to.
+static void fetch_kept(const vq_emit *e, const attention *a, vq_tile *t) {
+  int64_t bytes = t->k / VQ_TILE_STEPS * VQ_CACHE_LINE;
+  LLVMValueRef nth = vq_divk(e, t->col, vq_heads_width(e, &a->s.score));
+  t->fetch = vq_at(e, e->i8, a->kept, vq_mulk(e, nth, bytes));
+  t->stride = vq_k64(e, VQ_CACHE_LINE);
+}
+
 static void score_group(const vq_emit *e, void *user, LLVMValueRef col,
                         unsigned cols) {
   const attention *a = user;
   vq_tile t = {.a = a->a, .lda = a->s.q.row, .b = a->k_panel, .k = a->s.d,
                .init = a->zeros, .c = vq_at(e, e->f32, a->scores, col),
                .ldc = a->s.m_pad, .col = col, .vecs = vectors(a, cols)};
+  if (a->s.softmax && vq_tile_fetches(e->target, &a->s.score)) fetch_kept(e, a, &t);
   vq_tile_call(e, &a->s.score, &t, a->rows);
 }
 

@@ -78,6 +78,7 @@ typedef struct task {
   LLVMValueRef a, b, c;
   int64_t lda, ldc, k;
   bool to_result;
+  LLVMValueRef fetch;      // what its tiles fetch meanwhile; NULL: nothing
   LLVMValueRef col, rows;  // of the group, of all
   unsigned cols;
 } task;
@@ -99,6 +100,18 @@ static void copy_tile(const vq_emit *e, const task *t, LLVMValueRef row,
   vq_loop_end(e, &l);
 }
 
+// Lines of memory that the tile at `row` fetches: those behind the lines of the tile before.
+// Rows share in them evenly.
+static void choose_fetch(const vq_emit *e, const task *t, LLVMValueRef row, vq_tile *tile) {
+  if (!t->fetch || !vq_tile_fetches(e->target, t->p)) return;
+  vq_tile_shape shape = vq_tile_choose(e->target, t->p);
+  int64_t width = vq_heads_width(e, t->p), bytes = t->k / VQ_TILE_STEPS * VQ_CACHE_LINE;
+  LLVMValueRef nth = vq_mul(e, vq_divk(e, t->col, width), t->rows);
+  nth = vq_mulk(e, vq_add(e, nth, row), bytes / shape.rows);
+  tile->fetch = vq_at(e, e->i8, t->fetch, nth);
+  tile->stride = vq_k64(e, VQ_CACHE_LINE);
+}
+
 static void block(const vq_emit *e, void *user, LLVMValueRef row, LLVMValueRef rows) {
   const task *t = user;
   unsigned vecs = (t->cols + t->g->lanes - 1) / t->g->lanes, width = vecs * t->g->lanes;
@@ -108,6 +121,7 @@ static void block(const vq_emit *e, void *user, LLVMValueRef row, LLVMValueRef r
                   .b = t->b, .k = t->k, .init = t->g->part[ZEROS],
                   .c = direct ? vq_at(e, e->f32, t->c, at) : t->g->part[TILE],
                   .ldc = direct ? t->ldc : width, .col = t->col, .vecs = vecs};
+  choose_fetch(e, t, row, &tile);
   vq_tile_call(e, t->p, &tile, rows);
   if (!direct) copy_tile(e, t, row, rows, width);
 }
@@ -187,7 +201,8 @@ static void queries(const vq_emit *e, grad *g, LLVMValueRef part) {
   g->rows = vq_part_rows(e, &g->scores, part, &g->row);
   task dp = {.g = g, .p = &g->scores, .rows = g->rows, .lda = s->g.row, .k = s->e,
              .a = vq_heads_token(e, s, &s->g, g->row, s->e), .b = g->part[V_ACROSS],
-             .c = g->part[DS], .ldc = s->m_pad};
+             .c = g->part[DS], .ldc = s->m_pad,
+             .fetch = vq_heads_softmax(e, s, vq_arg_ptr(e, g->p), g->row)};
   multiply(e, &dp);
   make_ds(e, g);
   int64_t row = s->heads * s->d;

@@ -262,18 +262,39 @@ static bool fetches_in_tiles(const vq_emit *e, const gemm *g) {
   return vq_tile_fetches(e->target, &g->product) && g->col_chunks == 1 && g->by.step >= 4;
 }
 
-// What the tile at row `row` of the block at hand fetches: its share, or a line of its own
-// operands again and again.
+// What a tile fetches, a line in each of its `turns`.
+typedef struct lines {
+  int64_t turns;
+  LLVMValueRef at, stride;
+} lines;
+
+// Lines that the results of the next group go to, a row each: the share of tile `nth` of
+// those that do this, if it has one.
+static void fetch_results(const vq_emit *e, const gemm *g, LLVMValueRef nth, lines *l) {
+  LLVMValueRef row = vq_add(e, g->row_first, vq_mulk(e, nth, l->turns)), end;
+  vq_part_rows(e, &g->product, g->last, &end);
+  LLVMValueRef exists = LLVMBuildICmp(e->b, LLVMIntSLT, row, end, "");
+  LLVMValueRef at = vq_add(e, vq_mulk(e, row, g->n), vq_addk(e, g->col, g->width));
+  at = vq_at(e, e->f32, e->result[0], at);
+  l->at = LLVMBuildSelect(e->b, exists, at, l->at, "");
+  l->stride = LLVMBuildSelect(e->b, exists, vq_k64(e, g->n * 4), l->stride, "");
+}
+
+// What the tile at row `row` of the block at hand fetches: its share of the next group of
+// B; where that is done, of the lines of results; or a line of its own operands again and
+// again.
 static void choose_fetch(const vq_emit *e, const gemm *g, LLVMValueRef row, vq_tile *t) {
   LLVMValueRef nth = vq_mulk(e, LLVMBuildNSWSub(e->b, g->block, g->first, ""), 2);
   LLVMValueRef second = LLVMBuildICmp(e->b, LLVMIntSGT, row, vq_k64(e, 0), "");
   nth = vq_add(e, nth, LLVMBuildZExt(e->b, second, e->i64, ""));
-  int64_t turns = g->deep / VQ_TILE_STEPS, most = turns ? lines_of_group(g) / turns : 0;
+  lines l = {g->deep / VQ_TILE_STEPS, t->init, vq_k64(e, 0)};
+  int64_t most = l.turns ? lines_of_group(g) / l.turns : 0;
+  if (g->last_slab) fetch_results(e, g, vq_addk(e, nth, -most), &l);
   LLVMValueRef some = LLVMBuildICmp(e->b, LLVMIntSLT, nth, vq_k64(e, most), "");
   LLVMValueRef at = w_at(e, g, vq_addk(e, g->col, g->width));
-  at = vq_at(e, e->i8, at, vq_mulk(e, nth, turns * VQ_CACHE_LINE));
-  t->fetch = LLVMBuildSelect(e->b, some, at, t->init, "");
-  t->stride = LLVMBuildSelect(e->b, some, vq_k64(e, VQ_CACHE_LINE), vq_k64(e, 0), "");
+  at = vq_at(e, e->i8, at, vq_mulk(e, nth, l.turns * VQ_CACHE_LINE));
+  t->fetch = LLVMBuildSelect(e->b, some, at, l.at, "");
+  t->stride = LLVMBuildSelect(e->b, some, vq_k64(e, VQ_CACHE_LINE), l.stride, "");
 }
 
 // What the epilogue of rows [row, row + rows) will read beside its sums: a line or two of

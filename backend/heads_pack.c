@@ -23,10 +23,21 @@ static void pack_square(const vq_emit *e, vq_tokens t, LLVMValueRef from, LLVMVa
     vq_store(e, row[i], vq_atk(e, e->f32, to, i * ld), 4);
 }
 
+// Tokens lie apart, so that the processor does not see which lines come next: fetches those
+// of `n` tokens that are AHEAD tokens behind `from`.
+#define AHEAD 16
+
+static void fetch_tokens(const vq_emit *e, vq_tokens t, LLVMValueRef from, unsigned n) {
+  for (unsigned c = 0; c < n; c++)
+    for (int64_t i = 0; i < t.size; i += VQ_CACHE_LINE / 4)
+      vq_prefetch(e, vq_atk(e, e->f32, from, (AHEAD + c) * t.view->row + i), 1);
+}
+
 // The elements of `tokens` tokens from `from`, at most a vector of them, to columns at `to`.
 static void pack_columns(const vq_emit *e, vq_tokens t, LLVMValueRef from, LLVMValueRef to,
                          int64_t ld, unsigned tokens) {
   unsigned lanes = vq_f32_lanes(e->target), rest = (unsigned)(t.size % lanes);
+  fetch_tokens(e, t, from, tokens);
   if (t.size > rest) {
     vq_loop l;
     vq_loop_range(e, &l, t.size - rest, lanes);
@@ -82,6 +93,7 @@ void vq_heads_pack_rows(const vq_emit *e, const vq_heads *s, vq_tokens t,
   vq_loop_range(e, &l, t.n, 1);
   LLVMValueRef from = vq_heads_token(e, s, t.view, l.i, t.size);
   LLVMValueRef row = vq_at(e, e->f32, to, vq_mulk(e, l.i, VQ_PANEL));
+  fetch_tokens(e, t, from, 1);
   for (int64_t c = 0; c < (t.size + VQ_PANEL - 1) / VQ_PANEL * VQ_PANEL; c += lanes) {
     unsigned n = t.size - c < lanes ? (unsigned)(t.size - c) : lanes;
     LLVMValueRef v = c < t.size ? load(e, vq_atk(e, e->f32, from, c), t, n)

@@ -58,7 +58,7 @@ enum {
 
 // Tiles of floats with 16 registers do VQ_TILE_STEPS steps between two tests of their loop,
 // and fetch a cache line to the second-level cache in each such turn.
-#define VQ_TILE_STEPS 4
+#define VQ_TILE_STEPS 8
 bool vq_tile_fetches(const vq_target *t, const vq_product *p);
 
 // Calls `add` for each that product `p` needs.
