@@ -38,6 +38,7 @@ typedef struct vq_product {
   bool in_place;  // tiles of whole groups may be code of the kernel (tile.h)
   bool small;     // codes of B have at most 4 bits
   bool slabs;     // the depth is divided (blocking.h)
+  bool across;    // of floats: the left operand is read transposed (tile.h)
 } vq_product;
 
 // Facts about a kernel that must not depend on the variant. The kernel computes

@@ -93,7 +93,8 @@ bool vq_gemm_describe(const vq_func *kernel, vq_gemm *g) {
   if (g->scratch > SCRATCH_MAX) plan_blocks(g, codes, 0);
   bool in_place = codes && g->col_chunks == 1 && !vq_chain_empty(&g->chain) &&
                   g->k >= 2 * VQ_TASK_ROWS;
-  g->product = (vq_product){g->m,     g->row_blocks, g->n,       codes,
-                            g->k,     in_place,      g->nibbles, g->narrow.n_slab > 1};
+  g->product = (vq_product){.m = g->m, .parts = g->row_blocks, .n = g->n, .codes = codes,
+                            .k = g->k, .in_place = in_place, .small = g->nibbles,
+                            .slabs = g->narrow.n_slab > 1};
   return g->scratch <= SCRATCH_MAX;
 }

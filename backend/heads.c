@@ -73,8 +73,8 @@ bool vq_heads_match(const vq_func *kernel, vq_opcode code, vq_heads *s) {
   s->n_block = (s->n + most - 1) / most;
   s->n_task = (s->n_block + TASK_BLOCKS - 1) / TASK_BLOCKS;
   int64_t cols = codes ? s->m_pad : s->m;  // tiles of floats may end within a panel
-  s->score = (vq_product){s->n, s->n_block, cols, codes, 0, false, false, false};
-  s->value = (vq_product){s->n, s->n_block, s->e, codes, 0, false, false, false};
+  s->score = (vq_product){.m = s->n, .parts = s->n_block, .n = cols, .codes = codes};
+  s->value = (vq_product){.m = s->n, .parts = s->n_block, .n = s->e, .codes = codes};
   return s->m > 0;
 }
 

@@ -59,10 +59,6 @@ void vq_heads_pack_across(const vq_emit *e, const vq_heads *s, vq_tokens t,
                           LLVMValueRef to);
 void vq_heads_pack_rows(const vq_emit *e, const vq_heads *s, vq_tokens t,
                         LLVMValueRef to);
-// The same transposed: element i of token c to to[i * ld + c], as the left operand of one.
-// `ld` is at least t.n rounded up to whole vectors.
-void vq_heads_turn(const vq_emit *e, const vq_heads *s, vq_tokens t, LLVMValueRef to,
-                   int64_t ld);
 // Columns of a tile of the product, and vectors in `cols` columns.
 unsigned vq_heads_width(const vq_emit *e, const vq_product *p);
 

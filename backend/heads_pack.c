@@ -59,20 +59,6 @@ static void pack_panel(const vq_emit *e, vq_tokens t, LLVMValueRef from, LLVMVal
                  VQ_PANEL, tokens > c ? tokens - c : 0);
 }
 
-void vq_heads_turn(const vq_emit *e, const vq_heads *s, vq_tokens t, LLVMValueRef to,
-                   int64_t ld) {
-  unsigned lanes = vq_f32_lanes(e->target);
-  int64_t whole = t.n - t.n % lanes;
-  vq_loop l;
-  vq_loop_range(e, &l, whole, lanes);
-  pack_columns(e, t, vq_heads_token(e, s, t.view, l.i, t.size), vq_at(e, e->f32, to, l.i),
-               ld, lanes);
-  vq_loop_end(e, &l);
-  if (whole < t.n)
-    pack_columns(e, t, vq_heads_token(e, s, t.view, vq_k64(e, whole), t.size),
-                 vq_atk(e, e->f32, to, whole), ld, (unsigned)(t.n - whole));
-}
-
 void vq_heads_pack_across(const vq_emit *e, const vq_heads *s, vq_tokens t,
                           LLVMValueRef to) {
   int64_t whole = t.n - t.n % VQ_PANEL;

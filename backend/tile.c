@@ -8,7 +8,8 @@
 //
 // Row r of A is read at a + r * lda, where lda is known at run time only. With
 // the odd multiples of lda in registers, x86 addresses reach each row from one
-// pointer, as index * 1, 2, 4 or 8: 7 index registers serve 14 rows.
+// pointer, as index * 1, 2, 4 or 8: 7 index registers serve 14 rows. Across, where A is
+// transposed, rows lie side by side and lda is from one element to the next.
 #include "tile.h"
 
 #include <ctype.h>
@@ -20,7 +21,7 @@
 #define WIDE_ROWS 8  // fewer are not worth widening B for
 
 vq_tile_kind vq_tile_kind_of(const vq_target *t, const vq_product *p) {
-  if (!p->codes) return VQ_TILE_F32;
+  if (!p->codes) return p->across ? VQ_TILE_ACROSS : VQ_TILE_F32;
   if (vq_amx_takes(t, p)) return VQ_TILE_AMX;
   if (t->vnni) return VQ_TILE_U8;
   if (p->small && t->vector_bits == 256) return VQ_TILE_SMALL;
@@ -170,9 +171,9 @@ void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
 
 void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
                     vq_tile_id id) {
-  static const char *const kind[] = {[VQ_TILE_F32] = "", [VQ_TILE_U8] = "_u8",
-                                     [VQ_TILE_SMALL] = "_u8i4", [VQ_TILE_I16] = "_i16",
-                                     [VQ_TILE_AMX] = "_amx"};
+  static const char *const kind[] = {[VQ_TILE_F32] = "",        [VQ_TILE_ACROSS] = "_across",
+                                     [VQ_TILE_U8] = "_u8",      [VQ_TILE_SMALL] = "_u8i4",
+                                     [VQ_TILE_I16] = "_i16",    [VQ_TILE_AMX] = "_amx"};
   size_t from = s->n;
   vq_strbuf_printf(s, "%s_tile%s.%ux%u.%s", model, kind[id.kind], id.rows, id.vecs,
                    t->name);
@@ -190,8 +191,12 @@ enum {
   N_PARAM = VQ_TILE_N_PARAM
 };
 
+static bool of_floats(vq_tile_kind kind) {
+  return kind == VQ_TILE_F32 || kind == VQ_TILE_ACROSS;
+}
+
 static bool fetches(const vq_target *t, vq_tile_kind kind) {
-  return kind == VQ_TILE_F32 && t->n_vector_reg == 16;
+  return of_floats(kind) && t->n_vector_reg == 16;
 }
 
 bool vq_tile_fetches(const vq_target *t, const vq_product *p) {
@@ -256,11 +261,11 @@ typedef struct sums {
 
 static void begin_sums(const vq_emit *e, sums *s, vq_tile_id id, LLVMValueRef lda,
                        LLVMValueRef panel, LLVMValueRef init, LLVMValueRef ldi) {
-  LLVMTypeRef elem = id.kind == VQ_TILE_F32 ? e->f32 : e->i32;
+  LLVMTypeRef elem = of_floats(id.kind) ? e->f32 : e->i32;
   s->id = id, s->n = id.rows * id.vecs, s->lanes = vq_f32_lanes(e->target);
   s->type = vq_vec_type(elem, s->lanes);
   assert(s->n + 2 <= VQ_MAX_CARRY && id.rows <= VQ_PANEL && id.vecs <= VQ_PANEL);
-  odd_multiples(e, lda, id.rows, s->lda);
+  odd_multiples(e, lda, id.kind == VQ_TILE_ACROSS ? 2 : id.rows, s->lda);
   odd_multiples(e, panel, id.vecs, s->panel);
   for (unsigned i = 0; i < s->n; i++) {
     s->v[i] = vq_load(e, s->type, vq_atk(e, s->type, init, i % id.vecs), 4);
@@ -277,12 +282,13 @@ static LLVMValueRef load_b(const vq_emit *e, const sums *s, LLVMValueRef p, unsi
 
 static void sum_step(const vq_emit *e, const sums *s, LLVMValueRef *v) {
   unsigned rows = s->id.rows, vecs = s->id.vecs, n = s->n;
-  bool codes = s->id.kind != VQ_TILE_F32;
+  bool codes = !of_floats(s->id.kind), across = s->id.kind == VQ_TILE_ACROSS;
   LLVMTypeRef elem = vq_elem_type(s->type);
   LLVMValueRef b[VQ_PANEL];
   for (unsigned j = 0; j < vecs; j++) b[j] = load_b(e, s, v[n + 1], j);
   for (unsigned r = 0; r < rows; r++) {
-    LLVMValueRef a = vq_load(e, elem, row_at(e, v[n], s->lda, r), codes ? 1 : 4);
+    LLVMValueRef at = across ? vq_atk(e, e->f32, v[n], r) : row_at(e, v[n], s->lda, r);
+    LLVMValueRef a = vq_load(e, elem, at, codes ? 1 : 4);
     a = vq_splat(e, a, s->lanes);
     if (codes) {
       vq_tile_add_codes(e, s->id.kind, a, b, vecs, &v[r * vecs]);
@@ -291,7 +297,7 @@ static void sum_step(const vq_emit *e, const sums *s, LLVMValueRef *v) {
     for (unsigned j = 0; j < vecs; j++)
       v[r * vecs + j] = vq_fma(e, a, b[j], v[r * vecs + j]);
   }
-  v[n] = vq_atk(e, e->f32, v[n], 1);
+  v[n] = across ? vq_at(e, e->i8, v[n], s->lda[1]) : vq_atk(e, e->f32, v[n], 1);
   v[n + 1] = vq_atk(e, e->f32, v[n + 1], VQ_PANEL);
 }
 

@@ -35,6 +35,7 @@ vq_tile_shape vq_tile_choose(const vq_target *t, const vq_product *p);
 // Which function. Of AMX there is one for one panel and one for two (vecs).
 typedef enum vq_tile_kind {
   VQ_TILE_F32,
+  VQ_TILE_ACROSS,  // of floats, A transposed
   VQ_TILE_U8,     // u8 times i8
   VQ_TILE_SMALL,  // the same where B has at most 4 bits, with AVX2
   VQ_TILE_I16,    // of codes that were widened
@@ -89,7 +90,7 @@ LLVMValueRef vq_tile_fold_small(const vq_emit *e, LLVMValueRef words, LLVMValueR
 // `rows` rows and `vecs` vectors of columns; `vecs` * lanes divides `col`. A block of
 // AMX has the rows of `config` instead, and writes whole panels; its ldi is 0.
 typedef struct vq_tile {
-  LLVMValueRef a;  // element (r, i) at a[r * lda + i]
+  LLVMValueRef a;  // element (r, i) at a[r * lda + i], across at a[i * lda + r]
   LLVMValueRef b;  // the matrix, all panels
   LLVMValueRef init, c, col;
   LLVMValueRef ldi;     // i64; NULL: 0
