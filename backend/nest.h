@@ -39,6 +39,11 @@ void vq_nest_unflatten(const vq_emit *e, const vq_type *t, unsigned n,
 LLVMValueRef vq_nest_flatten(const vq_emit *e, const vq_type *t,
                              LLVMValueRef const *idx, unsigned rank);
 
+// Offset of the matrix in `v`, its last two dimensions, whose leading dimensions broadcast
+// against idx[0 .. rank).
+LLVMValueRef vq_nest_matrix(const vq_emit *e, const vq_value *v, LLVMValueRef const *idx,
+                            unsigned rank);
+
 // a * b + c in type `t`.
 LLVMValueRef vq_nest_mac(const vq_emit *e, vq_dtype t, LLVMValueRef a,
                          LLVMValueRef b, LLVMValueRef c);

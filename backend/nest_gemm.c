@@ -33,9 +33,7 @@ typedef struct product {
   int64_t k, n;
 } product;
 
-// Offset of batch element idx (leading dimensions of the result) of operand v.
-static val batch_offset(const vq_emit *e, const vq_value *v, val const *idx,
-                        unsigned rank) {
+val vq_nest_matrix(const vq_emit *e, const vq_value *v, val const *idx, unsigned rank) {
   vq_type lead = *v->type;
   int64_t matrix = lead.dim[lead.rank - 1] * lead.dim[lead.rank - 2];
   lead.rank = (uint8_t)(lead.rank - 2);
@@ -106,8 +104,8 @@ void vq_nest_matmul(const vq_emit *e, const vq_op *op, val task, val scratch) {
                .t = t->dtype, .n = t->dim[t->rank - 1]};
   p.k = p.a->type->dim[p.a->type->rank - 1];
   vq_nest_unflatten(e, t, t->rank - 1u, task, idx);
-  p.a_at = vq_add(e, batch_offset(e, p.a, idx, lead), vq_mulk(e, idx[lead], p.k));
-  p.b_at = batch_offset(e, p.b, idx, lead);
+  p.a_at = vq_add(e, vq_nest_matrix(e, p.a, idx, lead), vq_mulk(e, idx[lead], p.k));
+  p.b_at = vq_nest_matrix(e, p.b, idx, lead);
   p.y_at = vq_mulk(e, task, p.n);
   if (VQ_ATTRS(op, matmul)->transpose_b)
     by_dots(e, &p);

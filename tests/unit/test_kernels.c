@@ -107,6 +107,18 @@ static void add_attention_grad(text *t, int batch, int heads, int n, int m, int 
   result(t, y);
 }
 
+// Of `batch` x `heads` matrices; `shared`: one of b for all of a batch.
+static void add_matmul(text *t, int batch, int heads, int m, int k, int n, bool transpose,
+                       bool shared) {
+  int rows = transpose ? n : k, cols = transpose ? k : n;
+  unsigned a = arg(t, shape("%dx%dx%dx%d, f32", batch, heads, m, k));
+  unsigned b = arg(t, shape("%dx%dx%dx%d, f32", batch, shared ? 1 : heads, rows, cols));
+  const char *y = shape("%dx%dx%dx%d, f32", batch, heads, m, n);
+  vq_strbuf_printf(&t->body, "  %%v%u = matmul %%a%u, %%a%u {transpose_b = %s} : tensor<%s>\n",
+                   t->n_case, a, b, transpose ? "true" : "false", y);
+  result(t, y);
+}
+
 static void add_patches(text *t, int batch, int h, int w, int ph, int pw, int o) {
   int k = 3 * ph * pw;
   const char *y = shape("%dx%dx%d, f32", batch, h / ph * (w / pw), o);
@@ -243,6 +255,18 @@ START_TEST(attention_grad) {
 }
 END_TEST
 
+// Few rows, one block of them, several.
+START_TEST(matmul) {
+  text t = {.n_arg = 0};
+  static const int size[][5] = {{1, 1, 12, 1, 1},   {2, 3, 13, 5, 17}, {1, 2, 11, 31, 33},
+                                {3, 1, 67, 66, 16}, {1, 2, 49, 7, 67}, {2, 2, 96, 64, 48}};
+  for (unsigned i = 0; i < VQ_COUNT(size); i++)
+    for (unsigned k = 0; k < 4; k++)
+      add_matmul(&t, size[i][0], size[i][1], size[i][2], size[i][3], size[i][4], k & 1, k & 2);
+  check_cases(&t);
+}
+END_TEST
+
 START_TEST(rows) {
   text t = {.n_arg = 0};
   static const int size[][2] = {{1, 1}, {9, 7}, {17, 16}, {8, 33}, {3, 67}};
@@ -286,6 +310,7 @@ int main(void) {
   tcase_add_test(c, attention);
   tcase_add_test(c, attention_softmax);
   tcase_add_test(c, attention_grad);
+  tcase_add_test(c, matmul);
   tcase_add_test(c, rows);
   tcase_add_test(c, tables);
   tcase_add_test(c, elementwise);
