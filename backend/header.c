@@ -14,6 +14,7 @@ static const char *c_type(vq_dtype t) {
     case VQ_i4: return "two signed 4-bit codes a byte, low nibble first";
     case VQ_u4: return "two unsigned 4-bit codes a byte, low nibble first";
     case VQ_bool: return "uint8_t, 0 or 1";
+    case VQ_bf16: return "uint16_t, the upper half of a float";
     case VQ_f64:
     case VQ_N_DTYPES: break;
   }

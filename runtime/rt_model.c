@@ -24,7 +24,7 @@ static vitq_status bad(const char *what) {
 static vitq_status check_tensors(const vitq_tensor_info *t, uint32_t n) {
   if (n == 0 || !t) return bad("no inputs or no outputs");
   for (uint32_t i = 0; i < n; i++)
-    if (!t[i].name || t[i].rank > VITQ_MAX_RANK || t[i].dtype > VITQ_BOOL)
+    if (!t[i].name || t[i].rank > VITQ_MAX_RANK || t[i].dtype > VITQ_BF16)
       return bad("a tensor has no name, rank or type");
   return VITQ_OK;
 }

@@ -102,7 +102,7 @@ static int inspect_module(driver *d, const char *path) {
 // ---- compiled models ------------------------------------------------------------
 
 static const char *const dtype_name[] = {"f32", "i64", "i32", "i16", "i8",
-                                         "u8",  "i4",  "u4",  "bool"};
+                                         "u8",  "i4",  "u4",  "bool", "bf16"};
 
 static void print_tensor(FILE *out, const char *what, const vitq_tensor_info *t) {
   vq_strbuf text = {0};

@@ -53,6 +53,7 @@ static bool fill_fits(const vq_const *k) {
   vq_dtype t = k->value.type->dtype;
   int64_t lo, hi;
   if (vq_dtype_class_of(t) == VQ_CLASS_FLOAT) return true;
+  if (t == VQ_bf16) return isnan(k->fill) || vq_round_bf16(k->fill) == k->fill;
   vq_int_range(t, &lo, &hi);
   return fabs(k->fill) <= 0x1p53 && k->fill == trunc(k->fill) &&
          (int64_t)k->fill >= lo && (int64_t)k->fill <= hi;

@@ -158,11 +158,12 @@ static vq_status check_count(vq_rule *r) {
 static vq_status check_classes(vq_rule *r) {
   static const char *const words[8] = {
       "nothing", "a float",           "an integer",        "a number",
-      "a bool",  "a float or a bool", "an integer or bool", "anything"};
+      "a bool",  "a float or a bool", "an integer or bool", "another"};
   for (unsigned i = 0; i < r->n_in; i++) {
     unsigned classes = r->op->in[r->op->variadic_in ? 0 : i].classes;
     if (!(classes & vq_dtype_class_of(vq_rule_in(r, i)->dtype)))
-      return vq_rule_bad(r, VQ_E_dtype, i, "expected %s type", words[classes]);
+      return vq_rule_bad(r, VQ_E_dtype, i, "expected %s type%s", words[classes & 7],
+                         classes & VQ_CLASS_BF16 ? " or bf16" : "");
   }
   return VQ_OK;
 }

@@ -251,5 +251,8 @@ vq_status vq_infer_cast(vq_rule *r) {
   if (!vq_dtype_parse(a->to, &to))
     return vq_rule_bad_attr(r, "to", "is '%.*s', expected an element type",
                             VQ_FMT(a->to));
+  if ((to == VQ_bf16) != (x->dtype == VQ_bf16) && x->dtype != VQ_f32 && to != VQ_f32)
+    return vq_rule_bad_attr(r, "to", "is %s, but bf16 becomes f32 only, and f32 bf16",
+                            vq_dtype_name(to));
   return vq_rule_result(r, to, x->rank, x->dim);
 }

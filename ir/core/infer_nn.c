@@ -37,25 +37,32 @@ vq_status vq_infer_matmul(vq_rule *r) {
   return vq_rule_result(r, x->dtype, rank + 2, dim);
 }
 
-// Shape of a weight of `out` rows of `k` in a layout of pack_weight; its rank, or 0
-// for any other layout.
-static unsigned packed_shape(vq_str layout, int64_t out, int64_t k, int64_t dim[5]) {
-  dim[0] = out / 16 + (out % 16 > 0), dim[1] = k, dim[2] = 16;
-  if (vq_str_is(layout, "panel16")) return 3;
-  if (vq_str_is(layout, "panel16x4")) {
-    dim[1] = (k + 3) / 4, dim[3] = 4;
-    return 4;
-  }
-  dim[1] = (k + 7) / 8, dim[3] = 4, dim[4] = 2;
-  return vq_str_is(layout, "panel16x8") ? 5 : 0;
+// Inputs that lie side by side in a layout of pack_weight; 0 for any other layout.
+static int64_t unit_of(vq_str layout) {
+  static const char *const name[] = {"panel16", "panel16x2", "panel16x4", "panel16x8"};
+  for (unsigned i = 0; i < VQ_COUNT(name); i++)
+    if (vq_str_is(layout, name[i])) return INT64_C(1) << i;
+  return 0;
 }
 
-// Codes take weights of i8 or i4 and a bias of i32 and give i32.
+// Shape of a weight of `out` rows of `k` in such a layout; its rank, or 0.
+static unsigned packed_shape(vq_str layout, int64_t out, int64_t k, int64_t dim[5]) {
+  int64_t unit = unit_of(layout);
+  if (!unit) return 0;
+  dim[0] = out / 16 + (out % 16 > 0), dim[1] = (k + unit - 1) / unit, dim[2] = 16;
+  if (unit == 1) return 3;
+  dim[3] = unit == 8 ? 4 : unit, dim[4] = 2;
+  return unit == 8 ? 5 : 4;
+}
+
+// Codes take weights of i8 or i4 and a bias of i32 and give i32. Floats take weights of f32
+// or bf16.
 static vq_status check_weight_type(vq_rule *r, vq_dtype *to) {
   bool codes = vq_rule_in(r, 0)->dtype != VQ_f32;
   vq_dtype w = vq_rule_in(r, 1)->dtype;
   *to = codes ? VQ_i32 : VQ_f32;
-  if (!codes && vq_rule_dtype(r, 1, VQ_f32)) return VQ_ERR;
+  if (!codes && w != VQ_f32 && w != VQ_bf16)
+    return vq_rule_bad(r, VQ_E_dtype, 1, "expected element type f32 or bf16");
   if (codes && vq_rule_max_bits(r, 0, 16)) return VQ_ERR;
   if (codes && w != VQ_i8 && w != VQ_i4)
     return vq_rule_bad(r, VQ_E_dtype, 1, "expected element type i8 or i4");
@@ -78,7 +85,8 @@ static vq_status check_weight(vq_rule *r, vq_str layout, int64_t out,
     out = want[0] = w->dim[0], want[1] = k;
   } else if (!(rank = packed_shape(layout, out, k, want))) {
     return vq_rule_bad_attr(r, "layout",
-                            "is '%.*s', expected oi, panel16, panel16x4 or panel16x8",
+                            "is '%.*s', expected oi, panel16, panel16x2, panel16x4 or "
+                            "panel16x8",
                             VQ_FMT(layout));
   } else if (out < 1 || out > max_dim) {
     return vq_rule_bad_attr(r, "out", "is %lld, expected 1 or more",
@@ -110,7 +118,7 @@ vq_status vq_infer_pack_weight(vq_rule *r) {
   unsigned rank = packed_shape(a->layout, w->dim[0], w->dim[1], dim);
   if (rank) return vq_rule_result(r, w->dtype, rank, dim);
   return vq_rule_bad_attr(r, "layout",
-                          "is '%.*s', expected panel16, panel16x4 or panel16x8",
+                          "is '%.*s', expected panel16, panel16x2, panel16x4 or panel16x8",
                           VQ_FMT(a->layout));
 }
 

@@ -44,8 +44,10 @@ static void put_default(vq_strbuf *out, const vq_attr_desc *a,
 static void put_operands(vq_strbuf *out, const vq_op_desc *d) {
   static const char *const arity[] = {"", ", optional", ", any number"};
   for (unsigned i = 0; i < d->n_in; i++)
-    vq_strbuf_printf(out, "- operand `%s`: %s%s\n", d->in[i].name,
-                     class_words(d->in[i].classes), arity[d->in[i].arity]);
+    vq_strbuf_printf(out, "- operand `%s`: %s%s%s\n", d->in[i].name,
+                     class_words(d->in[i].classes),
+                     d->in[i].classes & VQ_CLASS_BF16 ? " or bf16" : "",
+                     arity[d->in[i].arity]);
 }
 
 static void put_attrs(vq_strbuf *out, const vq_op_desc *d) {

@@ -49,10 +49,34 @@ static inline int64_t saturate(double v, int64_t lo, int64_t hi) {
   return (int64_t)v;
 }
 
+// The nearest bf16, half to even. The f32 on the way has its last bit set where it is not
+// exact, so that it is neither rounded twice nor taken for one half.
+static uint16_t bf16_of(double v) {
+  float f = (float)v;
+  uint32_t bits;
+  memcpy(&bits, &f, sizeof f);
+  if (v != v) return (uint16_t)(bits >> 16 | 0x40);
+  if ((double)f != v) bits = (bits - (fabs((double)f) > fabs(v))) | 1;
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static double bf16_value(uint16_t half) {
+  uint32_t bits = (uint32_t)half << 16;
+  float f;
+  memcpy(&f, &bits, sizeof f);
+  return (double)f;
+}
+
+double vq_round_bf16(double v) { return bf16_value(bf16_of(v)); }
+
 // ---- blocks -------------------------------------------------------------------
 
 void vq_load_f64_n(vq_dtype t, const void *data, int64_t at, int64_t stride,
                    int64_t n, double *dst) {
+  if (t == VQ_bf16) {
+    for (int64_t i = 0; i < n; i++) dst[i] = bf16_value(get_bf16(data, at + i * stride));
+    return;
+  }
   switch (t) {
 #define DTYPE(name, bits, cls, ctype)                              \
   case VQ_##name:                                                  \
@@ -71,7 +95,7 @@ void vq_load_f64_n(vq_dtype t, const void *data, int64_t at, int64_t stride,
 
 void vq_load_i64_n(vq_dtype t, const void *data, int64_t at, int64_t stride,
                    int64_t n, int64_t *dst) {
-  if (vq_dtype_class_of(t) == VQ_CLASS_FLOAT) {
+  if (vq_dtype_class_of(t) & (VQ_CLASS_FLOAT | VQ_CLASS_BF16)) {
     for (int64_t i = 0; i < n; i++)
       dst[i] = saturate(vq_load_f64(t, data, at + i * stride), INT64_MIN, INT64_MAX);
     return;
@@ -99,6 +123,10 @@ void vq_store_f64_n(vq_dtype t, void *data, int64_t at, int64_t stride,
     for (int64_t i = 0; i < n; i++) put_f64(data, at + i * stride, src[i]);
     return;
   }
+  if (t == VQ_bf16) {
+    for (int64_t i = 0; i < n; i++) put_bf16(data, at + i * stride, bf16_of(src[i]));
+    return;
+  }
   if (t == VQ_bool) {
     for (int64_t i = 0; i < n; i++)
       put_bool(data, at + i * stride, src[i] != 0);
@@ -114,6 +142,11 @@ void vq_store_f64_n(vq_dtype t, void *data, int64_t at, int64_t stride,
 
 void vq_store_i64_n(vq_dtype t, void *data, int64_t at, int64_t stride,
                     int64_t n, const int64_t *src) {
+  if (t == VQ_bf16) {
+    for (int64_t i = 0; i < n; i++)
+      put_bf16(data, at + i * stride, bf16_of((double)src[i]));
+    return;
+  }
   if (t == VQ_bool) {
     for (int64_t i = 0; i < n; i++)
       put_bool(data, at + i * stride, src[i] != 0);

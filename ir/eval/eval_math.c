@@ -28,7 +28,7 @@ static vq_status run(const vq_op *op, const vq_tensor *in, vq_tensor *out,
   for (unsigned t = 0; t < n_in; t++)
     vq_walk_broadcast(in[t].type, w.rank, w.stride[t]);
   bool is_float =
-      vq_dtype_class_of(in[n_in - 1].type->dtype) == VQ_CLASS_FLOAT;
+      vq_dtype_class_of(in[n_in - 1].type->dtype) & (VQ_CLASS_FLOAT | VQ_CLASS_BF16);
   if (is_float ? !f : !g)
     VQ_BUG("%s has no such element type", vq_op_info(op->code)->name);
   for (bool more = vq_walk_rows(&w); more; more = vq_walk_next(&w))

@@ -21,6 +21,7 @@ typedef struct product {
   int64_t n_row, k, n;
   const double *panels;
   const double *bias;  // n numbers, or NULL
+  bool bf16;           // rows are rounded to bf16
   vq_tensor *out;      // row i, column j at base + i * row + j * col
   int64_t base, row, col;
 } product;
@@ -44,6 +45,7 @@ static void run_product(const product *p) {
   for (int64_t i = 0; i < p->n_row; i += VQ_GEMM_ROWS) {
     int64_t n = p->n_row - i < VQ_GEMM_ROWS ? p->n_row - i : VQ_GEMM_ROWS;
     p->rows(p->user, i, n, a);
+    for (int64_t j = 0; p->bf16 && j < n * p->k; j++) a[j] = vq_round_bf16(a[j]);
     vq_gemm(a, n, p->k, p->panels, p->n, y);
     for (int64_t r = 0; r < n; r++)
       store_row(p, p->base + (i + r) * p->row, y + r * width);
@@ -124,7 +126,8 @@ vq_status vq_eval_matmul(const vq_op *op, const vq_tensor *in, vq_tensor *out,
       }
       double *panels = vq_gemm_pack(&b);
       dense rows = {&in[0], at, k};
-      product p = {dense_rows, &rows, m, k, n, panels, NULL, out, to, n, 1};
+      product p = {.rows = dense_rows, .user = &rows, .n_row = m, .k = k, .n = n,
+                   .panels = panels, .out = out, .base = to, .row = n, .col = 1};
       run_product(&p);
       free(panels);
     }
@@ -143,7 +146,8 @@ vq_status vq_eval_linear(const vq_op *op, const vq_tensor *in, vq_tensor *out,
   double *panels = vq_weight_panels(&in[1], VQ_ATTRS(op, linear)->layout, k, n);
   double *bias = load_all(op, in, 2);
   dense rows = {&in[0], 0, k};
-  product p = {dense_rows, &rows, n_row, k, n, panels, bias, out, 0, n, 1};
+  product p = {dense_rows, &rows, n_row, k, n, panels, bias,
+               in[1].type->dtype == VQ_bf16, out, 0, n, 1};
   run_product(&p);
   free(panels);
   free(bias);
@@ -208,7 +212,7 @@ vq_status vq_eval_conv2d(const vq_op *op, const vq_tensor *in, vq_tensor *out,
     for (int64_t b = 0; b < y[0]; b++) {
       s.base = (b * x[1] + g * w[1]) * x[2] * x[3];
       product p = {window_rows, &s, area, k, n, panels,
-                   bias ? bias + g * n : NULL, out,
+                   bias ? bias + g * n : NULL, false, out,
                    (b * y[1] + g * n) * area, 1, area};
       run_product(&p);
     }
@@ -232,8 +236,8 @@ vq_status vq_eval_patch_embed(const vq_op *op, const vq_tensor *in,
   double *bias = load_all(op, in, 2);
   for (int64_t b = 0; b < y[0]; b++) {
     s.base = b * x[1] * x[2] * x[3];
-    product p = {window_rows, &s, y[1], k, n, panels, bias, out,
-                 b * y[1] * n, n, 1};
+    product p = {window_rows, &s, y[1], k, n, panels, bias,
+                 in[1].type->dtype == VQ_bf16, out, b * y[1] * n, n, 1};
     run_product(&p);
   }
   free(panels);

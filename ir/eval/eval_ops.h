@@ -43,6 +43,9 @@ void vq_store_f64_n(vq_dtype t, void *data, int64_t at, int64_t stride,
 void vq_store_i64_n(vq_dtype t, void *data, int64_t at, int64_t stride,
                     int64_t n, const int64_t *src);
 
+// The nearest number of bf16, half to even.
+double vq_round_bf16(double v);
+
 // layer_norm of i16 codes.
 void vq_eval_layer_norm_int(const vq_op *op, const vq_tensor *in,
                             vq_tensor *out);

@@ -1,28 +1,33 @@
 // Layouts of weights: pack_weight, and reading what it made.
 //
-// panel16 has one element after the other of 16 rows of w; panel16x4 has them four
-// at a time, for codes, and panel16x8 eight at a time, in pairs four apart: as i4
-// a byte holds an element of one group of four in its low half and that of the next
-// group in its high half.
+// panel16 has one element after the other of 16 rows of w; panel16x2 has them in pairs,
+// for bf16, panel16x4 four at a time, for codes, and panel16x8 eight at a time, in pairs
+// four apart: as i4 a byte holds an element of one group of four in its low half and that
+// of the next group in its high half.
 #include "eval/eval_ops.h"
 
 #include <stdlib.h>
 
 #define PANEL 16
 
-static bool is_x4(vq_str layout) { return vq_str_is(layout, "panel16x4"); }
-static bool is_x8(vq_str layout) { return vq_str_is(layout, "panel16x8"); }
+// Elements of a row that lie side by side.
+static int64_t unit_of(vq_str layout) {
+  return vq_str_is(layout, "panel16x2")   ? 2
+         : vq_str_is(layout, "panel16x4") ? 4
+         : vq_str_is(layout, "panel16x8") ? 8
+                                          : 1;
+}
 
-// Of element i of row 0 of a panel: how far from its start, and from the next row's.
-static int64_t offset_x4(int64_t i) { return i / 4 * 4 * PANEL + i % 4; }
-static int64_t offset_x8(int64_t i) {
-  return i / 8 * 8 * PANEL + i % 4 * 2 + i / 4 % 2;
+// Of element i of row 0 of a panel: how far from its start. The next row's is `unit` behind.
+static int64_t offset(int64_t i, int64_t unit) {
+  int64_t at = i / unit * unit * PANEL;
+  return unit == 8 ? at + i % 4 * 2 + i / 4 % 2 : at + i % unit;
 }
 
 double *vq_weight_panels(const vq_tensor *w, vq_str layout, int64_t k, int64_t n) {
   vq_dtype t = w->type->dtype;
-  int64_t n_panel = (n + PANEL - 1) / PANEL, unit = is_x4(layout) ? 4 : 8;
-  if (!is_x4(layout) && !is_x8(layout)) {
+  int64_t n_panel = (n + PANEL - 1) / PANEL, unit = unit_of(layout);
+  if (unit == 1) {
     bool packed = vq_str_is(layout, "panel16");
     vq_mat m = {t, w->data, 0, PANEL * k, packed ? 1 : k, packed ? PANEL : 1, k, n};
     return vq_gemm_pack(&m);
@@ -31,8 +36,8 @@ double *vq_weight_panels(const vq_tensor *w, vq_str layout, int64_t k, int64_t n
   double *panels = vq_eval_alloc((size_t)(n_panel * k * PANEL), sizeof *panels);
   for (int64_t p = 0; p < n_panel; p++)
     for (int64_t i = 0; i < k; i++)
-      vq_load_f64_n(t, w->data, p * panel + (unit == 4 ? offset_x4(i) : offset_x8(i)),
-                    unit, PANEL, panels + (p * k + i) * PANEL);
+      vq_load_f64_n(t, w->data, p * panel + offset(i, unit), unit, PANEL,
+                    panels + (p * k + i) * PANEL);
   return panels;
 }
 
@@ -64,14 +69,16 @@ static void pack16(const vq_tensor *in, vq_tensor *out, int64_t n, int64_t k) {
 }
 #undef PACK
 
-// Codes of a byte, four at a time.
-static void pack_bytes(const vq_tensor *in, vq_tensor *out, int64_t n, int64_t k) {
-  int64_t panel = out->type->dim[1] * 4 * PANEL;
+// Elements of `size` bytes, `unit` of them at a time.
+static void pack_units(const vq_tensor *in, vq_tensor *out, int64_t n, int64_t k,
+                       int64_t unit, int64_t size) {
+  int64_t panel = out->type->dim[1] * unit * PANEL;
   for (int64_t o = 0; o < n; o++) {
-    const char *from = (const char *)in->data + o * k;
-    char *to = (char *)out->data + o / PANEL * panel + o % PANEL * 4;
-    for (int64_t i = 0; i < k; i += 4)
-      memcpy(to + i * PANEL, from + i, (size_t)(k - i < 4 ? k - i : 4));
+    const char *from = (const char *)in->data + o * k * size;
+    char *to = (char *)out->data + (o / PANEL * panel + o % PANEL * unit) * size;
+    for (int64_t i = 0; i < k; i += unit)
+      memcpy(to + i * PANEL * size, from + i * size,
+             (size_t)((k - i < unit ? k - i : unit) * size));
   }
 }
 
@@ -93,27 +100,25 @@ static void pack_any(const vq_tensor *in, vq_tensor *out, int64_t n, int64_t k,
   vq_dtype t = in->type->dtype;
   int64_t panel = out->type->dim[1] * unit * PANEL;
   for (int64_t o = 0; o < n; o++)
-    for (int64_t i = 0; i < k; i++) {
-      int64_t at = unit == 4 ? offset_x4(i) : offset_x8(i);
-      vq_store_f64(t, out->data, o / PANEL * panel + o % PANEL * unit + at,
+    for (int64_t i = 0; i < k; i++)
+      vq_store_f64(t, out->data, o / PANEL * panel + o % PANEL * unit + offset(i, unit),
                    vq_load_f64(t, in->data, o * k + i));
-    }
 }
 
 vq_status vq_eval_pack_weight(const vq_op *op, const vq_tensor *in,
                               vq_tensor *out, vq_diag *diag) {
   (void)diag;
-  vq_str layout = VQ_ATTRS(op, pack_weight)->layout;
+  int64_t unit = unit_of(VQ_ATTRS(op, pack_weight)->layout);
   int64_t n = in->type->dim[0], k = in->type->dim[1];
   unsigned bits = vq_dtype_bits(in->type->dtype);
   memset(out->data, 0, (size_t)vq_type_bytes(out->type));
-  if (is_x4(layout) && bits == 8)
-    pack_bytes(in, out, n, k);
-  else if (is_x8(layout) && bits == 4)
-    pack_nibbles(in, out, n, k);
-  else if (is_x4(layout) || is_x8(layout))
-    pack_any(in, out, n, k, is_x4(layout) ? 4 : 8);
-  else
+  if (unit == 1)
     pack16(in, out, n, k);
+  else if (unit == 8 && bits == 4)
+    pack_nibbles(in, out, n, k);
+  else if (unit < 8 && bits >= 8)
+    pack_units(in, out, n, k, unit, bits / 8);
+  else
+    pack_any(in, out, n, k, unit);
   return VQ_OK;
 }

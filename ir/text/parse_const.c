@@ -16,6 +16,10 @@ static bool parse_element(vq_parser *p, vq_dtype dtype, void *data,
       if (!vq_parser_f32(p, &f)) return false;
       memcpy((char *)data + i * (int64_t)sizeof f, &f, sizeof f);
       break;
+    case VQ_CLASS_BF16:
+      if (!vq_parser_f32(p, &f)) return false;
+      vq_store_f64(dtype, data, i, (double)f);
+      break;
     case VQ_CLASS_BOOL:
       if (!vq_parser_flag(p, &b)) return false;
       vq_store_i64(dtype, data, i, b);

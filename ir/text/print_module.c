@@ -84,6 +84,9 @@ static void put_element(vq_strbuf *out, vq_dtype dtype, const void *data,
       memcpy(&f, (const char *)data + i * (int64_t)sizeof f, sizeof f);
       vq_strbuf_f32(out, f);
       break;
+    case VQ_CLASS_BF16:
+      vq_strbuf_f32(out, (float)vq_load_f64(dtype, data, i));
+      break;
     case VQ_CLASS_BOOL:
       vq_strbuf_puts(out, vq_load_i64(dtype, data, i) ? "true" : "false");
       break;

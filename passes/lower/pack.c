@@ -11,11 +11,12 @@
 #include "vq/rewrite.h"
 #include "vq/strbuf.h"
 
-// Codes are taken four at a time, those of four bits eight at a time.
+// Codes are taken four at a time, those of four bits eight at a time, bf16 in pairs.
 static vq_str layout_of(const vq_value *w) {
   switch (w->type->dtype) {
     case VQ_i8: return VQ_LIT("panel16x4");
     case VQ_i4: return VQ_LIT("panel16x8");
+    case VQ_bf16: return VQ_LIT("panel16x2");
     case VQ_f32: case VQ_f64: case VQ_i64: case VQ_i32: case VQ_i16: case VQ_u8:
     case VQ_u4: case VQ_bool: case VQ_N_DTYPES: return VQ_LIT("panel16");
   }

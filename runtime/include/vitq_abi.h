@@ -23,7 +23,7 @@ extern "C" {
 /* Element types; values never change. */
 enum vitq_dtype {
   VITQ_F32 = 0, VITQ_I64 = 1, VITQ_I32 = 2, VITQ_I16 = 3, VITQ_I8 = 4,
-  VITQ_U8 = 5, VITQ_I4 = 6, VITQ_U4 = 7, VITQ_BOOL = 8
+  VITQ_U8 = 5, VITQ_I4 = 6, VITQ_U4 = 7, VITQ_BOOL = 8, VITQ_BF16 = 9
 };
 
 /* CPU features a variant may require; bits never change. */

@@ -8,7 +8,8 @@ MAX_RANK = 8
 ALIGN = 64
 
 # vitq_dtype, in NumPy's words.
-DTYPES = ("float32", "int64", "int32", "int16", "int8", "uint8", "int4", "uint4", "bool")
+DTYPES = ("float32", "int64", "int32", "int16", "int8", "uint8", "int4", "uint4", "bool",
+          "bfloat16")
 
 
 class TensorInfo(c.Structure):

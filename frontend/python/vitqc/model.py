@@ -206,7 +206,7 @@ class Model:
             raise TypeError(f"{len(given)} inputs were given, expected {len(self.inputs)}: "
                             + ", ".join(t.name for t in self.inputs))
         for t in self.inputs + self.outputs:
-            if t.dtype in ("int4", "uint4"):
+            if t.dtype in ("int4", "uint4", "bfloat16"):
                 raise ModelError(f"'{t.name}' is {t.dtype}, which NumPy does not have")
         arrays: list = []
         for tensor, array in zip(self.inputs, given):

@@ -9,7 +9,8 @@
 typedef enum vq_dtype_class {
   VQ_CLASS_FLOAT = 1u << 0,
   VQ_CLASS_INT = 1u << 1,
-  VQ_CLASS_BOOL = 1u << 2
+  VQ_CLASS_BOOL = 1u << 2,
+  VQ_CLASS_BF16 = 1u << 3
 } vq_dtype_class;
 
 typedef enum vq_dtype {
