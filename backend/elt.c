@@ -4,6 +4,7 @@
 // divide without traps, min and max hand a NaN on, conversions saturate.
 #include "elt.h"
 
+#include "bf16.h"
 #include "loop.h"
 #include "quant.h"
 #include "vmath.h"
@@ -32,6 +33,7 @@ val vq_elt_const(const vq_emit *e, vq_dtype t, float value) {
   if (t == VQ_f32) return vq_kf32(e, value);
   uint64_t bits[1] = {0};
   vq_store_f64(t, bits, 0, (double)value);
+  if (t == VQ_bf16) return LLVMConstInt(vq_elt_type(e, t, 1), bits[0], false);
   return LLVMConstInt(vq_elt_type(e, t, 1), (uint64_t)vq_load_i64(t, bits, 0),
                       true);
 }
@@ -259,6 +261,8 @@ static val emit_cast(const vq_emit *e, const vq_op *op, val x) {
   vq_dtype from = vq_in(op, 0)->type->dtype, to = op->out[0].type->dtype;
   LLVMTypeRef type = vq_elt_type(e, to, vq_lanes_of(LLVMTypeOf(x)));
   if (from == to) return x;
+  if (from == VQ_bf16) return vq_bf16_widen(e, x);  // to f32
+  if (to == VQ_bf16) return vq_bf16_round(e, x);
   if (to == VQ_bool)
     return from == VQ_f32
                ? fcmp(e, LLVMRealUNE, x, zero_of(x))

@@ -1,6 +1,6 @@
 // Elementwise ops on values held in registers, and the way in and out of them.
 //
-// In a register an f32 is `float`, an integer iN of its storage width, i4 and
+// In a register an f32 is `float`, an integer or bf16 iN of its storage width, i4 and
 // u4 an i8 holding the extended nibble, and bool an i1; n lanes make a vector.
 #ifndef VQ_BACKEND_ELT_H
 #define VQ_BACKEND_ELT_H

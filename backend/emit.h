@@ -15,6 +15,10 @@
 // functions over memory.
 typedef enum vq_amx_form { VQ_AMX_NONE, VQ_AMX_TILES, VQ_AMX_SOFT } vq_amx_form;
 
+// How a variant computes products of bf16 (bf16.h): as SOFT does, in f32; or with
+// vdpbf16ps. Gradients have such products in the variants that name a form.
+typedef enum vq_bf16_form { VQ_BF16_NONE, VQ_BF16_SOFT, VQ_BF16_DOT } vq_bf16_form;
+
 // One row of targets.def.
 typedef struct vq_target {
   const char *name;      // "avx512vnni"
@@ -24,16 +28,17 @@ typedef struct vq_target {
   unsigned n_vector_reg;
   bool fma, vnni;
   vq_amx_form amx;
+  vq_bf16_form bf16;
   bool codes_only;    // differs from the next row in products of codes alone
   uint64_t requires;  // vitq_isa mask
 } vq_target;
 
 // A matrix product with register tiles (tile.h): m rows, handled in `parts`
-// parts, and n columns; of floats or of codes. k elements of four codes make a
-// sum, 0: as many as the variant likes.
+// parts, and n columns; of floats, of bf16 or of codes. k elements of four codes or two
+// bf16 make a sum, 0: as many as the variant likes.
 typedef struct vq_product {
   int64_t m, parts, n;
-  bool codes;
+  bool codes, bf16;
   int64_t k;
   bool in_place;  // tiles of whole groups may be code of the kernel (tile.h)
   bool small;     // codes of B have at most 4 bits

@@ -1,5 +1,5 @@
-// linear and patch_embed with packed weights, of floats or of codes (u8 rows, i8
-// weights, sums of i32), and their elementwise epilogue.
+// linear and patch_embed with packed weights, of floats (weights of f32 or bf16) or of codes
+// (u8 rows, i8 weights, sums of i32), and their elementwise epilogue.
 //
 // A task is a block of at most 12 rows, all columns; with few rows it is a
 // chunk of 128 columns as well. A range of tasks is walked column group by
@@ -9,7 +9,8 @@
 // take no notice of tasks within such a range. patch_embed, and a linear whose rows
 // come through a table (rows.h), first gather the rows of these tasks into
 // scratch, after which it is the same product. So are rows of codes that are not
-// whole elements of four (tile.h).
+// whole elements of four (tile.h). Rows that meet weights of bf16 are rounded to scratch
+// behind that (bf16.h).
 //
 // Weights of four bits are unpacked to scratch (unpack.h) as a group begins. Where tiles
 // want codes of i16 (tile.h), weights are widened to scratch at the same place, and the
@@ -22,6 +23,7 @@
 // Without epilogue tiles write to the result. Otherwise, and where columns end
 // within a vector, they write to a small tile in scratch, from which a loop
 // goes on.
+#include "bf16.h"
 #include "elt.h"
 #include "gemm.h"
 #include "loop.h"
@@ -53,6 +55,12 @@ static LLVMValueRef wide_row(const vq_emit *e, const gemm *g, LLVMValueRef row) 
                vq_mulk(e, row, 2 * g->deep));
 }
 
+// Where it lies, rounded.
+static LLVMValueRef bf16_row(const vq_emit *e, const gemm *g, LLVMValueRef row) {
+  row = LLVMBuildNSWSub(e->b, row, g->row_first, "");
+  return vq_at(e, e->i32, vq_atk(e, e->i8, e->scratch, g->wide_at), vq_mulk(e, row, g->k));
+}
+
 // Where the slab of row `row` of A begins.
 static LLVMValueRef a_row(const vq_emit *e, const gemm *g, LLVMValueRef row) {
   LLVMValueRef at = vq_atk(e, e->f32, e->scratch, VQ_GEMM_ROWS);
@@ -60,7 +68,7 @@ static LLVMValueRef a_row(const vq_emit *e, const gemm *g, LLVMValueRef row) {
     row = LLVMBuildNSWSub(e->b, row, g->row_first, "");
   else
     at = vq_arg_ptr(e, g->rows.x);
-  return vq_at(e, e->f32, at, vq_add(e, vq_mulk(e, row, g->k), g->from));
+  return vq_at(e, e->f32, at, vq_add(e, vq_mulk(e, row, g->row_k), g->from));
 }
 
 // Where the sums of row `row` and of the group wait between slabs: those of a group in one
@@ -213,6 +221,7 @@ static vq_tile tile_of(const vq_emit *e, const gemm *g, LLVMValueRef row) {
     t.b = vq_at(e, e->f32, t.b, vq_mulk(e, g->from, VQ_PANEL));
     use_part(e, g, row, &t);
   }
+  if (g->rounds) t.a = bf16_row(e, g, row);
   if (!g->nibbles && !g->wide) return t;
   if (g->wide) t.a = wide_row(e, g, row), t.lda = t.k = 2 * g->deep;
   t.panel = t.k;
@@ -470,6 +479,14 @@ static void block_widen(const vq_emit *e, gemm *g) {
   vq_loop_end(e, &l);
 }
 
+static void block_round(const vq_emit *e, gemm *g) {
+  vq_loop l;
+  vq_loop_begin(e, &l, vq_k64(e, 0), g->rows_here, 1, 0, NULL);
+  LLVMValueRef row = vq_add(e, g->row0, l.i);
+  vq_bf16_row(e, a_row(e, g, row), bf16_row(e, g, row), g->row_k);
+  vq_loop_end(e, &l);
+}
+
 // Calls `body` for each block of rows of the current step.
 static void each_block(const vq_emit *e, gemm *g,
                        void (*body)(const vq_emit *e, gemm *g)) {
@@ -507,6 +524,7 @@ static void emit_slab(const vq_emit *e, gemm *g, LLVMValueRef from, int64_t deep
   LLVMValueRef up = vq_addk(e, n, lines_of_group(g) - 1);
   g->ahead = LLVMBuildUDiv(e->b, up, n, "");
   if (g->wide) each_block(e, g, block_widen);
+  if (g->rounds) each_block(e, g, block_round);
   if (g->use_amx) g->amx = amx_begin(e, g);
   vq_each_group(e, lo, hi, g->n, g->shape.vecs * g->shape.lanes, emit_group, g);
   if (g->use_amx) vq_amx_end(e);
@@ -551,6 +569,7 @@ vq_status emit_gemm(vq_emit *e) {
   g.shape = vq_tile_choose(e->target, &g.product);
   g.use_amx = vq_amx_takes(e->target, &g.product);
   g.wide = vq_tile_kind_of(e->target, &g.product) == VQ_TILE_I16;
+  g.rounds = g.product.bf16;
   choose_cut(e, &g);
   g.by = g.use_amx ? g.undivided : g.wide ? g.widened : g.narrow;
   if (g.col_chunks == 1) {

@@ -28,9 +28,10 @@ typedef struct vq_gemm {
   vq_product product;
   vq_dtype x_type, y_type;
   int64_t m, n, k;   // k: elements of four bytes
+  int64_t row_k;     // those of a row of A as it is: k, or numbers that make k pairs of bf16
   bool nibbles;      // w is of i4
   int64_t w_at;      // byte of scratch where it is unpacked or widened
-  int64_t wide_at;   // where A is widened
+  int64_t wide_at;   // where A is widened, or rounded to bf16
   int64_t part_at;   // where sums wait for the next slab
   int64_t scratch;   // its size
   int64_t patch[2];  // 0: linear
@@ -40,6 +41,7 @@ typedef struct vq_gemm {
   // while emitting
   vq_tile_shape shape;
   bool use_amx, wide;
+  bool rounds;           // rows of A are rounded to bf16
   const vq_op *cut;      // of the chain, where finish_sums makes two passes; or NULL
   vq_chain head, tail;   // before it and behind
   vq_blocking by;

@@ -252,6 +252,6 @@ vq_exec *vq_exec_jit(vq_lower_fn lower, void *user, const char *cpu) {
                                    destroy};
   jit_exec *x = calloc(1, sizeof *x);
   if (!x) vq_oom(sizeof *x);
-  *x = (jit_exec){{.ops = &ops}, lower, user, cpu};
+  *x = (jit_exec){{.ops = &ops, .bf16 = vq_target_has_bf16(cpu)}, lower, user, cpu};
   return &x->base;
 }

@@ -205,7 +205,7 @@ static val elem_pack_weight(const vq_emit *e, const vq_op *op, val const *idx) {
   const int64_t *dim = w->type->dim;
   val row = vq_add(e, vq_mulk(e, idx[0], 16), idx[2]), col = idx[1];
   unsigned rank = op->out->type->rank;
-  if (rank == 4) col = vq_add(e, vq_mulk(e, col, 4), idx[3]);
+  if (rank == 4) col = vq_add(e, vq_mulk(e, col, op->out->type->dim[3]), idx[3]);
   if (rank == 5) {
     col = vq_add(e, vq_mulk(e, col, 8), vq_mulk(e, idx[4], 4));
     col = vq_add(e, col, idx[3]);

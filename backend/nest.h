@@ -105,8 +105,9 @@ void vq_nest_attention_int(const vq_emit *e, const vq_op *op, LLVMValueRef task,
                            LLVMValueRef scratch);
 int64_t vq_nest_attention_int_scratch(const vq_op *op);
 
-// Row `task` of linear or patch_embed, and of layer_norm, when it is of codes.
-void vq_nest_int_row(const vq_emit *e, const vq_op *op, vq_str layout,
+// Row `task` of linear or patch_embed with any types and layout, and of layer_norm when it
+// is of codes.
+void vq_nest_any_row(const vq_emit *e, const vq_op *op, vq_str layout,
                      int64_t n_in, LLVMValueRef task);
 void vq_nest_int_norm(const vq_emit *e, const vq_op *op, LLVMValueRef task);
 

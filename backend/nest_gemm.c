@@ -156,17 +156,24 @@ static void panel_row(const vq_emit *e, const vq_op *op, val x, val y,
     panel(e, op, x, y, vq_k64(e, whole), n_in, (unsigned)(n_out - whole));
 }
 
+// Weights of f32 as they are or in panels of single elements.
+static bool is_plain(const vq_op *op, vq_str layout) {
+  return vq_in(op, 1)->type->dtype == VQ_f32 &&
+         (vq_str_is(layout, "oi") || vq_str_is(layout, "panel16"));
+}
+
 void vq_nest_linear(const vq_emit *e, const vq_op *op, val task, val scratch) {
   (void)scratch;
   const vq_type *tx = vq_in(op, 0)->type, *ty = op->out[0].type;
   int64_t n_in = tx->dim[tx->rank - 1], n_out = ty->dim[ty->rank - 1];
-  if (tx->dtype != VQ_f32) {
-    vq_nest_int_row(e, op, VQ_ATTRS(op, linear)->layout, n_in, task);
+  vq_str layout = VQ_ATTRS(op, linear)->layout;
+  if (!is_plain(op, layout)) {
+    vq_nest_any_row(e, op, layout, n_in, task);
     return;
   }
   val x = f32_ptr(e, vq_in(op, 0), vq_mulk(e, task, n_in));
   val y = f32_ptr(e, &op->out[0], vq_mulk(e, task, n_out));
-  bool packed = vq_str_is(VQ_ATTRS(op, linear)->layout, "panel16");
+  bool packed = vq_str_is(layout, "panel16");
   (packed ? panel_row : dense_row)(e, op, x, y, n_in, n_out);
 }
 
@@ -204,13 +211,14 @@ static void gather_patch(const vq_emit *e, const vq_op *op, val task, val to) {
 void vq_nest_patch_embed(const vq_emit *e, const vq_op *op, val task,
                          val scratch) {
   int64_t n_in = patch_size(op), n_out = op->out[0].type->dim[2];
-  if (vq_in(op, 0)->type->dtype != VQ_f32) {
-    vq_nest_int_row(e, op, VQ_ATTRS(op, patch_embed)->layout, n_in, task);
+  vq_str layout = VQ_ATTRS(op, patch_embed)->layout;
+  if (!is_plain(op, layout)) {
+    vq_nest_any_row(e, op, layout, n_in, task);
     return;
   }
   gather_patch(e, op, task, scratch);
   val y = f32_ptr(e, &op->out[0], vq_mulk(e, task, n_out));
-  bool packed = vq_str_is(VQ_ATTRS(op, patch_embed)->layout, "panel16");
+  bool packed = vq_str_is(layout, "panel16");
   (packed ? panel_row : dense_row)(e, op, scratch, y, n_in, n_out);
 }
 

@@ -1,8 +1,10 @@
 // Rows of codes in the generic emitter: linear, patch_embed, layer_norm of i16
-// and attention_int, one element at a time.
+// and attention_int, one element at a time. So are linear and patch_embed of floats whose
+// weights are of bf16, or packed for other types.
 //
 // This is the code for what the blocked emitters refuse, and the one they are
 // tested against; sums that could leave i32 are kept in i64.
+#include "bf16.h"
 #include "elt.h"
 #include "loop.h"
 #include "nest.h"
@@ -35,11 +37,13 @@ static val weight_at(const vq_emit *e, const row *r, val o, val i) {
     val k = vq_add(e, vq_mulk(e, panel, r->n_in), i);
     return vq_add(e, vq_mulk(e, k, 16), lane);
   }
-  int64_t unit = vq_str_is(r->layout, "panel16x4") ? 4 : 8;
+  int64_t unit = vq_str_is(r->layout, "panel16x2")   ? 2
+                 : vq_str_is(r->layout, "panel16x4") ? 4
+                                                     : 8;
   val k = vq_mulk(e, panel, (r->n_in + unit - 1) / unit);
   k = vq_add(e, k, vq_divk(e, i, unit));
   k = vq_mulk(e, vq_add(e, vq_mulk(e, k, 16), lane), unit);
-  if (unit == 4) return vq_add(e, k, vq_modk(e, i, 4));
+  if (unit < 8) return vq_add(e, k, vq_modk(e, i, unit));
   val half = vq_modk(e, vq_divk(e, i, 4), 2);
   return vq_add(e, k, vq_add(e, vq_mulk(e, vq_modk(e, i, 4), 2), half));
 }
@@ -58,27 +62,38 @@ static val patch_at(const vq_emit *e, const row *r, val i) {
   return vq_nest_flatten(e, t, idx, 4);
 }
 
-static val element(const vq_emit *e, const row *r, val o, val start) {
+// sum + x[x_at] w[w_at]
+static val add_term(const vq_emit *e, const row *r, val x_at, val w_at, val sum) {
   const vq_value *x = vq_in(r->op, 0), *w = vq_in(r->op, 1);
+  if (x->type->dtype != VQ_f32) {
+    val term = LLVMBuildMul(e->b, code_at(e, x, x_at, false), code_at(e, w, w_at, false), "");
+    return LLVMBuildAdd(e->b, sum, term, "");
+  }
+  val a = vq_nest_load(e, x, x_at), b = vq_nest_load(e, w, w_at);
+  if (w->type->dtype == VQ_bf16)
+    a = vq_bf16_widen(e, vq_bf16_round(e, a)), b = vq_bf16_widen(e, b);
+  return vq_fma(e, a, b, sum);
+}
+
+static val element(const vq_emit *e, const row *r, val o, val start) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), vq_k64(e, r->n_in), 1, 1, &start);
   val at = r->op->code == VQ_OP_linear
                ? vq_add(e, vq_mulk(e, r->task, r->n_in), l.i)
                : patch_at(e, r, l.i);
-  val term = LLVMBuildMul(e->b, code_at(e, x, at, false),
-                          code_at(e, w, weight_at(e, r, o, l.i), false), "");
-  l.v[0] = LLVMBuildAdd(e->b, l.v[0], term, "");
+  l.v[0] = add_term(e, r, at, weight_at(e, r, o, l.i), l.v[0]);
   vq_loop_end(e, &l);
   return l.v[0];
 }
 
-void vq_nest_int_row(const vq_emit *e, const vq_op *op, vq_str layout,
+void vq_nest_any_row(const vq_emit *e, const vq_op *op, vq_str layout,
                      int64_t n_in, val task) {
   const vq_value *y = &op->out[0], *b = vq_in_opt(op, 2);
   row r = {op, layout, n_in, y->type->dim[y->type->rank - 1], task};
   vq_loop o;
   vq_loop_range(e, &o, r.n_out, 1);
-  val start = b ? vq_nest_load(e, b, o.i) : LLVMConstNull(e->i32);
+  val start = b ? vq_nest_load(e, b, o.i)
+                : LLVMConstNull(vq_elt_type(e, y->type->dtype, 1));
   vq_nest_store(e, y, vq_add(e, vq_mulk(e, task, r.n_out), o.i),
                 element(e, &r, o.i, start));
   vq_loop_end(e, &o);

@@ -6,8 +6,9 @@
 #include "vq/strbuf.h"
 
 static const vq_target rows[] = {
-#define TARGET(name, cpu, features, bits, regs, fma, vnni, amx, codes_only, requires, help) \
-  {name, cpu, features, bits, regs, fma, vnni, VQ_AMX_##amx, codes_only, requires},
+#define TARGET(name, cpu, features, bits, regs, fma, vnni, amx, bf16, codes_only, requires, help) \
+  {name, cpu, features, bits, regs, fma, vnni, VQ_AMX_##amx, VQ_BF16_##bf16, codes_only, \
+   requires},
 #include "targets.def"
 #undef TARGET
 };
@@ -23,8 +24,8 @@ bool vq_target_runs_here(uint64_t requires) {
 
 const vq_target_info *vq_target_list(unsigned *n) {
   static const vq_target_info list[] = {
-#define TARGET(name, cpu, features, bits, regs, fma, vnni, amx, codes_only, requires, help) \
-  {name, cpu, help, requires},
+#define TARGET(name, cpu, features, bits, regs, fma, vnni, amx, bf16, codes_only, requires, help) \
+  {name, cpu, help, requires, VQ_BF16_##bf16 > VQ_BF16_SOFT},
 #include "targets.def"
 #undef TARGET
   };
@@ -41,6 +42,16 @@ const vq_target_info *vq_target_of_floats(const char *name) {
     i++;
   while (i < n && rows[i].codes_only) i++;
   return i < n && rows[i].amx == VQ_AMX_NONE ? &list[i] : NULL;
+}
+
+static bool by_name_only(const vq_target *t) {
+  return t->amx == VQ_AMX_SOFT || t->bf16 != VQ_BF16_NONE;
+}
+
+bool vq_target_has_bf16(const char *cpu) {
+  for (unsigned i = 0; i < VQ_COUNT(rows); i++)
+    if (strcmp(rows[i].name, cpu) == 0) return rows[i].bf16 != VQ_BF16_NONE;
+  return false;
 }
 
 // "x86_64" alone or with a vendor, but only for Linux.
@@ -70,7 +81,7 @@ vq_status vq_target_select(const char *triple, const char *cpu, vq_diag *diag,
                     "x86_64-VENDOR-linux-gnu", triple);
   *first = rows;
   *n = VQ_COUNT(rows);
-  while (rows[*n - 1].amx == VQ_AMX_SOFT) --*n;
+  while (by_name_only(&rows[*n - 1])) --*n;
   if (!cpu) return VQ_OK;
   *n = 1;
   bool native = strcmp(cpu, "native") == 0;

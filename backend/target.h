@@ -15,4 +15,7 @@ VQ_NODISCARD vq_status vq_target_select(const char *triple, const char *cpu,
                                         vq_diag *diag, const vq_target **first,
                                         unsigned *n);
 
+// Whether gradients have products of bf16 in row `cpu`.
+bool vq_target_has_bf16(const char *cpu);
+
 #endif

@@ -15,12 +15,14 @@
 #include <ctype.h>
 
 #include "amx.h"
+#include "bf16.h"
 #include "llvm.h"
 #include "loop.h"
 
 #define WIDE_ROWS 8  // fewer are not worth widening B for
 
 vq_tile_kind vq_tile_kind_of(const vq_target *t, const vq_product *p) {
+  if (p->bf16) return VQ_TILE_BF16;
   if (!p->codes) return p->across ? VQ_TILE_ACROSS : VQ_TILE_F32;
   if (vq_amx_takes(t, p)) return VQ_TILE_AMX;
   if (t->vnni) return VQ_TILE_U8;
@@ -28,9 +30,11 @@ vq_tile_kind vq_tile_kind_of(const vq_target *t, const vq_product *p) {
   return p->small || p->m < WIDE_ROWS || p->k > VQ_WIDE_DEPTH ? VQ_TILE_U8 : VQ_TILE_I16;
 }
 
-// Codes that are widened in a tile need registers for that.
+// Codes and bf16 that are widened in a tile need registers for that.
 static unsigned max_sums(const vq_target *t, const vq_product *p) {
-  if (t->n_vector_reg == 32) return 28;
+  bool widens = p->bf16 && t->bf16 != VQ_BF16_DOT;
+  if (t->n_vector_reg == 32) return widens ? 24 : 28;
+  if (widens) return 8;
   return vq_tile_kind_of(t, p) == VQ_TILE_U8 && !t->vnni ? 8 : 12;
 }
 
@@ -171,9 +175,10 @@ void vq_tile_shapes(const vq_target *t, const vq_product *p, vq_tile_fn add,
 
 void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
                     vq_tile_id id) {
-  static const char *const kind[] = {[VQ_TILE_F32] = "",        [VQ_TILE_ACROSS] = "_across",
-                                     [VQ_TILE_U8] = "_u8",      [VQ_TILE_SMALL] = "_u8i4",
-                                     [VQ_TILE_I16] = "_i16",    [VQ_TILE_AMX] = "_amx"};
+  static const char *const kind[] = {[VQ_TILE_F32] = "",     [VQ_TILE_ACROSS] = "_across",
+                                     [VQ_TILE_U8] = "_u8",   [VQ_TILE_SMALL] = "_u8i4",
+                                     [VQ_TILE_I16] = "_i16", [VQ_TILE_BF16] = "_bf16",
+                                     [VQ_TILE_AMX] = "_amx"};
   size_t from = s->n;
   vq_strbuf_printf(s, "%s_tile%s.%ux%u.%s", model, kind[id.kind], id.rows, id.vecs,
                    t->name);
@@ -191,6 +196,7 @@ enum {
   N_PARAM = VQ_TILE_N_PARAM
 };
 
+// Whether elements of A and B are f32. Sums are that, too, and those of bf16.
 static bool of_floats(vq_tile_kind kind) {
   return kind == VQ_TILE_F32 || kind == VQ_TILE_ACROSS;
 }
@@ -261,7 +267,7 @@ typedef struct sums {
 
 static void begin_sums(const vq_emit *e, sums *s, vq_tile_id id, LLVMValueRef lda,
                        LLVMValueRef panel, LLVMValueRef init, LLVMValueRef ldi) {
-  LLVMTypeRef elem = of_floats(id.kind) ? e->f32 : e->i32;
+  LLVMTypeRef elem = of_floats(id.kind) || id.kind == VQ_TILE_BF16 ? e->f32 : e->i32;
   s->id = id, s->n = id.rows * id.vecs, s->lanes = vq_f32_lanes(e->target);
   s->type = vq_vec_type(elem, s->lanes);
   assert(s->n + 2 <= VQ_MAX_CARRY && id.rows <= VQ_PANEL && id.vecs <= VQ_PANEL);
@@ -273,29 +279,42 @@ static void begin_sums(const vq_emit *e, sums *s, vq_tile_id id, LLVMValueRef ld
   }
 }
 
+// Of elements of A and B.
+static LLVMTypeRef elem_of(const vq_emit *e, const sums *s) {
+  return of_floats(s->id.kind) ? e->f32 : e->i32;
+}
+
 // Vector `j` of the element of B at p.
 static LLVMValueRef load_b(const vq_emit *e, const sums *s, LLVMValueRef p, unsigned j) {
   unsigned at = j * s->lanes;
   p = row_at(e, p, s->panel, at / VQ_PANEL);
-  return vq_load(e, s->type, vq_atk(e, e->f32, p, at % VQ_PANEL), 4);
+  return vq_load(e, vq_vec_type(elem_of(e, s), s->lanes),
+                 vq_atk(e, e->f32, p, at % VQ_PANEL), 4);
+}
+
+// sum[0 .. vecs) += a times b.
+static void add_products(const vq_emit *e, const sums *s, LLVMValueRef a,
+                         LLVMValueRef const *b, LLVMValueRef *sum) {
+  unsigned vecs = s->id.vecs;
+  if (s->id.kind == VQ_TILE_BF16) {
+    vq_bf16_add(e, a, b, vecs, sum);
+  } else if (!of_floats(s->id.kind)) {
+    vq_tile_add_codes(e, s->id.kind, a, b, vecs, sum);
+  } else {
+    for (unsigned j = 0; j < vecs; j++) sum[j] = vq_fma(e, a, b[j], sum[j]);
+  }
 }
 
 static void sum_step(const vq_emit *e, const sums *s, LLVMValueRef *v) {
   unsigned rows = s->id.rows, vecs = s->id.vecs, n = s->n;
-  bool codes = !of_floats(s->id.kind), across = s->id.kind == VQ_TILE_ACROSS;
-  LLVMTypeRef elem = vq_elem_type(s->type);
+  bool across = s->id.kind == VQ_TILE_ACROSS;
+  unsigned align = of_floats(s->id.kind) || s->id.kind == VQ_TILE_BF16 ? 4 : 1;
   LLVMValueRef b[VQ_PANEL];
   for (unsigned j = 0; j < vecs; j++) b[j] = load_b(e, s, v[n + 1], j);
   for (unsigned r = 0; r < rows; r++) {
     LLVMValueRef at = across ? vq_atk(e, e->f32, v[n], r) : row_at(e, v[n], s->lda, r);
-    LLVMValueRef a = vq_load(e, elem, at, codes ? 1 : 4);
-    a = vq_splat(e, a, s->lanes);
-    if (codes) {
-      vq_tile_add_codes(e, s->id.kind, a, b, vecs, &v[r * vecs]);
-      continue;
-    }
-    for (unsigned j = 0; j < vecs; j++)
-      v[r * vecs + j] = vq_fma(e, a, b[j], v[r * vecs + j]);
+    LLVMValueRef a = vq_load(e, elem_of(e, s), at, align);
+    add_products(e, s, vq_splat(e, a, s->lanes), b, &v[r * vecs]);
   }
   v[n] = across ? vq_at(e, e->i8, v[n], s->lda[1]) : vq_atk(e, e->f32, v[n], 1);
   v[n + 1] = vq_atk(e, e->f32, v[n + 1], VQ_PANEL);

@@ -8,7 +8,8 @@
 // A product of codes is u8 times i8 with sums of i32. Its elements, of four
 // bytes too, are four codes in succession: k counts those, and what fills
 // the last one of a row is 0 in A or in B. Without VNNI products of many rows are
-// computed on codes widened to i16 (widen.h): an element is then two codes of them.
+// computed on codes widened to i16 (widen.h): an element is then two codes of them. In a
+// product of bf16 an element is two numbers.
 //
 // A tile is a function of its own, one for each shape and ISA variant. Lengths
 // and strides are its arguments, so the products of all kernels share it. With AMX
@@ -39,6 +40,7 @@ typedef enum vq_tile_kind {
   VQ_TILE_U8,     // u8 times i8
   VQ_TILE_SMALL,  // the same where B has at most 4 bits, with AVX2
   VQ_TILE_I16,    // of codes that were widened
+  VQ_TILE_BF16,   // pairs of bf16 (bf16.h)
   VQ_TILE_AMX
 } vq_tile_kind;
 #define VQ_WIDE_DEPTH 8192  // elements of u8 in the longest sum of widened codes

@@ -246,9 +246,12 @@ static int64_t rows_of(const vq_type *t) {
   return n;
 }
 
-// "_u8" for an anchor that reads codes; with those of its weights, "_u8i4".
+// "_u8" for an anchor that reads codes; with those of its weights, "_u8i4". "_bf16" for
+// weights of these.
 static void name_codes(vq_strbuf *s, const vq_op *op) {
   vq_dtype x = vq_in(op, 0)->type->dtype;
+  if (x == VQ_f32 && op->n_in > 1 && vq_in(op, 1)->type->dtype == VQ_bf16)
+    vq_strbuf_puts(s, "_bf16");
   if (x == VQ_f32) return;
   vq_strbuf_printf(s, "_%s", vq_dtype_name(x));
   if (op->code == VQ_OP_linear || op->code == VQ_OP_patch_embed)

@@ -95,7 +95,7 @@ static inline void fill(vq_tensor *t, double lo, double hi) {
   for (int64_t i = 0; i < n; i++) {
     uint64_t r = random_bits();
     double u = (double)(r >> 11) * 0x1p-53;
-    if (type == VQ_f32)
+    if (type == VQ_f32 || type == VQ_bf16)
       vq_store_f64(type, t->data, i, lo == hi ? u * 4 - 2 : lo + u * (hi - lo));
     else if (type == VQ_bool)
       vq_store_i64(type, t->data, i, (int64_t)(r >> 63));
@@ -126,7 +126,8 @@ static inline void check_equal(const char *what, const char *name,
   // Check takes long over each assertion, so there is none for each element.
   for (int64_t i = 0; i < n; i++) {
     if (type != VQ_f32) {
-      long long w = vq_load_i64(type, want->data, i), g = vq_load_i64(type, got->data, i);
+      vq_dtype as = type == VQ_bf16 ? VQ_i16 : type;  // its bits
+      long long w = vq_load_i64(as, want->data, i), g = vq_load_i64(as, got->data, i);
       if (w != g)
         ck_abort_msg("%s: %s[%lld] is %lld, expected %lld", what, name, (long long)i, g, w);
       continue;

@@ -88,7 +88,7 @@ static inline void fill(const vq_tensor *t, uint32_t *seed) {
   int64_t n = vq_type_count(t->type);
   for (int64_t i = 0; i < n; i++) {
     *seed = *seed * 1664525u + 1013904223u;
-    if (type == VQ_f32)
+    if (type == VQ_f32 || type == VQ_bf16)
       vq_store_f64(type, t->data, i, (int32_t)*seed / 2147483648.0);
     else
       vq_store_i64(type, t->data, i, (int32_t)*seed >> (32 - bits));

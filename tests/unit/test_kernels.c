@@ -2,18 +2,20 @@
 // and tile boundary, every variant that runs here, any division into tasks.
 #include "kernel_cases.h"
 
-// epilogue: 0 none, 1 gelu, 2 residual, 3 scale per column, cut at a bool
-static void add_gemm(text *t, int m, int n, int k, bool bias, int epilogue) {
+// epilogue: 0 none, 1 gelu, 2 residual, 3 scale per column, cut at a bool; bf16: weights
+// of that
+static void add_gemm_of(text *t, int m, int n, int k, bool bias, int epilogue, bool bf16) {
   const char *y = shape("%dx%d, f32", m, n);
   unsigned x = arg(t, shape("%dx%d, f32", m, k));
-  unsigned w = arg(t, shape("%dx%dx16, f32", (n + 15) / 16, k));
+  unsigned w = arg(t, bf16 ? shape("%dx%dx16x2, bf16", (n + 15) / 16, (k + 1) / 2)
+                           : shape("%dx%dx16, f32", (n + 15) / 16, k));
   unsigned c = t->n_case;
   vq_strbuf b = {0};
   if (bias) vq_strbuf_printf(&b, ", %%a%u", arg(t, shape("%d, f32", n)));
   vq_strbuf_printf(&t->body,
-                   "  %%%s%u = linear %%a%u, %%a%u%s {layout = \"panel16\","
+                   "  %%%s%u = linear %%a%u, %%a%u%s {layout = \"panel16%s\","
                    " out = %d} : tensor<%s>\n",
-                   epilogue ? "g" : "v", c, x, w, vq_strbuf_z(&b), n, y);
+                   epilogue ? "g" : "v", c, x, w, vq_strbuf_z(&b), bf16 ? "x2" : "", n, y);
   vq_strbuf_release(&b);
   if (epilogue == 1)
     vq_strbuf_printf(&t->body, "  %%v%u = gelu %%g%u : tensor<%s>\n", c, c, y);
@@ -30,6 +32,10 @@ static void add_gemm(text *t, int m, int n, int k, bool bias, int epilogue) {
     y = cut;
   }
   result(t, y);
+}
+
+static void add_gemm(text *t, int m, int n, int k, bool bias, int epilogue) {
+  add_gemm_of(t, m, n, k, bias, epilogue, false);
 }
 
 // `packed`: q (the last n of m rows), k and v in one tensor, d == e. `batch_b` 0: no
@@ -119,15 +125,17 @@ static void add_matmul(text *t, int batch, int heads, int m, int k, int n, bool 
   result(t, y);
 }
 
-static void add_patches(text *t, int batch, int h, int w, int ph, int pw, int o) {
+static void add_patches(text *t, int batch, int h, int w, int ph, int pw, int o,
+                        bool bf16) {
   int k = 3 * ph * pw;
   const char *y = shape("%dx%dx%d, f32", batch, h / ph * (w / pw), o);
   unsigned x = arg(t, shape("%dx3x%dx%d, f32", batch, h, w));
-  unsigned p = arg(t, shape("%dx%dx16, f32", (o + 15) / 16, k));
+  unsigned p = arg(t, bf16 ? shape("%dx%dx16x2, bf16", (o + 15) / 16, (k + 1) / 2)
+                           : shape("%dx%dx16, f32", (o + 15) / 16, k));
   vq_strbuf_printf(&t->body,
                    "  %%v%u = patch_embed %%a%u, %%a%u {patch = [%d, %d],"
-                   " layout = \"panel16\", out = %d} : tensor<%s>\n",
-                   t->n_case, x, p, ph, pw, o, y);
+                   " layout = \"panel16%s\", out = %d} : tensor<%s>\n",
+                   t->n_case, x, p, ph, pw, bf16 ? "x2" : "", o, y);
   result(t, y);
 }
 
@@ -147,7 +155,7 @@ static void add_rows(text *t, const char *op, int rows, int cols, bool gamma) {
 // An anchor whose rows come through a table of constants: `pieces` runs of
 // `piece` elements of x make a row; with pad, every seventh run is -2.
 static void add_table(text *t, bool norm, int groups, int rows, int pieces,
-                      int piece, bool pad) {
+                      int piece, bool pad, bool bf16) {
   unsigned c = t->n_case, x = arg(t, shape("%dx5x%d, f32", groups, piece));
   int n = rows * pieces, cols = pieces * piece;
   vq_strbuf_printf(&t->constants, "const @t%u : tensor<%d, i32> = dense<[", c, n);
@@ -170,9 +178,12 @@ static void add_table(text *t, bool norm, int groups, int rows, int pieces,
                      y);
   else
     vq_strbuf_printf(&t->body,
-                     "  %%g%u = linear %%r%u, %%a%u {layout = \"panel16\","
+                     "  %%g%u = linear %%r%u, %%a%u {layout = \"panel16%s\","
                      " out = 37} : tensor<%s>\n",
-                     c, c, arg(t, shape("3x%dx16, f32", cols)), y);
+                     c, c,
+                     arg(t, bf16 ? shape("3x%dx16x2, bf16", (cols + 1) / 2)
+                                 : shape("3x%dx16, f32", cols)),
+                     bf16 ? "x2" : "", y);
   vq_strbuf_printf(&t->body, "  %%v%u = add %%g%u, %%a%u : tensor<%s>\n", c, c,
                    arg(t, y), y);
   result(t, y);
@@ -212,8 +223,27 @@ START_TEST(gemm) {
   // So deep that it is divided into slabs (blocking.h).
   add_gemm(&t, 97, 40, 2801, true, 1);
   add_gemm(&t, 86, 33, 3072, false, 0);
-  add_patches(&t, 2, 32, 24, 8, 4, 33);
-  add_patches(&t, 1, 15, 21, 5, 7, 16);
+  add_patches(&t, 2, 32, 24, 8, 4, 33, false);
+  add_patches(&t, 1, 15, 21, 5, 7, 16, false);
+  check_cases(&t);
+}
+END_TEST
+
+// Pairs that end in, at and across whole vectors; rows through a table, of a picture, and
+// more than the largest block of them.
+START_TEST(gemm_bf16) {
+  static const int size[][3] = {
+      {1, 1, 1},   {1, 67, 33},  {1, 300, 5},   {2, 17, 7},   {3, 129, 4},   {5, 33, 16},
+      {7, 32, 3},  {13, 31, 8},  {14, 16, 2},   {15, 48, 13}, {16, 32, 64},  {29, 15, 1},
+      {31, 64, 17}, {67, 40, 67}, {113, 65, 9}, {197, 8, 6},  {33, 192, 192}, {40, 33, 95}};
+  text t = {.n_arg = 0};
+  for (unsigned i = 0; i < VQ_COUNT(size); i++)
+    add_gemm_of(&t, size[i][0], size[i][1], size[i][2], i % 2, (int)i % 4 % 3, true);
+  for (int k = 60; k < 68; k++) add_gemm_of(&t, 30, 37, k, true, 2, true);
+  add_gemm_of(&t, 97, 40, 3073, true, 1, true);
+  add_patches(&t, 2, 32, 24, 8, 4, 33, true);
+  add_patches(&t, 1, 15, 21, 5, 7, 16, true);
+  for (int pad = 0; pad < 2; pad++) add_table(&t, false, 19, 5, 3, 7, pad, true);
   check_cases(&t);
 }
 END_TEST
@@ -285,7 +315,7 @@ START_TEST(tables) {
       {1, 5, 1, 33}, {1, 2, 3, 7}, {2, 14, 1, 16}, {3, 4, 4, 8}, {19, 6, 2, 20}};
   for (unsigned i = 0; i < VQ_COUNT(size); i++)
     for (unsigned k = 0; k < 4; k++)
-      add_table(&t, k & 1, size[i][0], size[i][1], size[i][2], size[i][3], k & 2);
+      add_table(&t, k & 1, size[i][0], size[i][1], size[i][2], size[i][3], k & 2, false);
   check_cases(&t);
 }
 END_TEST
@@ -307,6 +337,7 @@ END_TEST
 int main(void) {
   TCase *c = tcase_create("kernels");
   tcase_add_test(c, gemm);
+  tcase_add_test(c, gemm_bf16);
   tcase_add_test(c, attention);
   tcase_add_test(c, attention_softmax);
   tcase_add_test(c, attention_grad);

@@ -66,6 +66,7 @@ vq_exec *vq_exec_jit(vq_lower_fn lower, void *user, const char *cpu);
 typedef struct vq_target_info {
   const char *name, *cpu, *help;  // cpu: LLVM's name
   uint64_t requires;  // vitq_isa mask
+  bool bf16;          // the CPU has instructions for gradients with products of bf16
 } vq_target_info;
 const vq_target_info *vq_target_list(unsigned *n);
 // Whether the running CPU has all of `requires`.

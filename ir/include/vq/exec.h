@@ -72,6 +72,7 @@ struct vq_exec {
   const vq_exec_ops *ops;
   unsigned n_thread;          // to run with; 0 is 1
   uint64_t memory_limit;      // of bytes that running takes; 0: none
+  bool bf16;                  // gradients are to have products of bf16 (pass autocast)
   const vq_samples *samples;  // what passes calibrate with; NULL: nothing
   const vq_sample_store *store;  // NULL: made samples live as long as this
   const vq_range_sink *ranges;   // NULL: nobody asks for them
