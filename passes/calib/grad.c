@@ -105,6 +105,8 @@ static vq_status copy_ops(vq_grad *g, vq_func *f, const vq_grad_request *r, vq_m
     for (unsigned i = 0; i < op->n_in; i++) live |= vq_grad_wants(g, copy, i);
     const row *how = &rows[op->code];
     if (live && how->why) return vq_grad_refuse(g, op, how->why);
+    if (live && op->n_out && op->out->type->dtype == VQ_bf16)
+      return vq_grad_refuse(g, op, "it makes bf16: differentiate before autocast");
     for (unsigned i = 0; i < op->n_out; i++) {
       live &= how->rule && is_float(&op->out[i]) &&
               !is_in(r->stop, r->n_stop, &op->out[i]);

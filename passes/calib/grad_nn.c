@@ -47,9 +47,16 @@ static vq_value *weight_gradient(vq_grad *g, vq_value *dy, vq_value *x) {
   return MATMUL(SWAP(as_rows(g, dy)), as_rows(g, x));
 }
 
-RULE(linear) {
-  if (!vq_str_is(VQ_ATTRS(op, linear)->layout, "oi"))
+static vq_status check_weight(vq_grad *g, const vq_op *op, vq_str layout) {
+  if (!vq_str_is(layout, "oi"))
     return vq_grad_refuse(g, op, "its weight is packed: differentiate before pack");
+  if (vq_in(op, 1)->type->dtype == VQ_bf16)
+    return vq_grad_refuse(g, op, "its weight is of bf16: differentiate before autocast");
+  return VQ_OK;
+}
+
+RULE(linear) {
+  if (check_weight(g, op, VQ_ATTRS(op, linear)->layout)) return VQ_ERR;
   ADD(0, LINEAR(DY, SWAP(B)));
   ADD(1, weight_gradient(g, DY, A));
   ADD(2, DY);
@@ -64,8 +71,7 @@ static const int64_t to_picture[] = {0, 3, 1, 4, 2, 5};
 
 RULE(patch_embed) {
   const vq_attrs_patch_embed *a = VQ_ATTRS(op, patch_embed);
-  if (!vq_str_is(a->layout, "oi"))
-    return vq_grad_refuse(g, op, "its weight is packed: differentiate before pack");
+  if (check_weight(g, op, a->layout)) return VQ_ERR;
   const int64_t *x = A->type->dim, p = a->patch.p[0], q = a->patch.p[1];
   int64_t h = x[2] / p, w = x[3] / q;
   if (vq_grad_wants(g, op, 0)) {

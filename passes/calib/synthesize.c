@@ -456,7 +456,9 @@ static vq_status descend(run *r, vq_module *m) {
     o.entropy |= s->style[i].weight[VQ_LOSS_ENTROPY] != 0;
     o.heads |= s->style[i].weight[VQ_LOSS_HEADS] != 0;
   }
-  if (vq_objective_build(m, &o, r->pc)) return VQ_ERR;
+  if (vq_objective_build(m, &o, r->pc) ||
+      (r->pc->exec->bf16 && vq_pass_autocast(m, r->pc)))
+    return VQ_ERR;
   return make_all(r, vq_module_func(m, VQ_LIT("main.grad")));
 }
 

@@ -46,9 +46,9 @@ typedef struct vq_wanted {
 } vq_wanted;
 
 // Makes `n` pictures, in this order; *n_made says how many. A picture depends on its
-// number, the seed and the objective: not on which others are made, in which order or
-// batch, or by how many threads. `m`, float and recomposed, becomes the objective of
-// this module.
+// number, the seed, the objective and how pc->exec computes: not on which others are made,
+// in which order or batch, or by how many threads. `m`, float and recomposed, becomes the
+// objective of this module.
 VQ_NODISCARD vq_status vq_synthesize(vq_module *m, const vq_synthesis *s,
                                      const vq_wanted *wanted, int64_t n, int64_t *n_made,
                                      vq_pass_ctx *pc);

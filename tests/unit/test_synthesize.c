@@ -6,6 +6,7 @@
 
 #include "compiled.h"
 #include "small_vit.h"
+#include "vq/bf16_probe.h"
 #include "vq/image.h"
 #include "vq/pixels.h"
 
@@ -21,8 +22,7 @@ static vq_status note_loss(void *user, int64_t done, int64_t total, double loss)
 }
 
 static vq_status lower_all(void *user, vq_module *m, vq_str name, vq_diag *dg) {
-  (void)user;
-  ck_assert(vq_str_is(name, "main.grad"));
+  ck_assert(vq_str_is(name, user ? user : "main.grad"));
   vq_pipeline *p;
   if (vq_pipeline_parse(ctx, VQ_LIT("fold,cse,dce,rows,pack,fuse,outline,dce,plan-memory"),
                         dg, &p))
@@ -40,12 +40,22 @@ static vq_synthesis settings(bool kde) {
   return s;
 }
 
+// In the place of a CPU: the interpreter with products of bf16.
+static const char interpreted_bf16[] = "bf16";
+
+static vq_exec *exec_of(const char *cpu) {
+  if (cpu && cpu != interpreted_bf16) return vq_exec_jit(lower_all, NULL, cpu);
+  vq_exec *e = vq_exec_interpreter();
+  e->bf16 = cpu != NULL;
+  return e;
+}
+
 // Pictures first .. first + n - 1, in batches, by `cpu` (NULL: the interpreter) on
 // `n_thread` threads.
 static float *make_on(const vq_synthesis *s, int batch, int64_t first, int64_t n,
                       const char *cpu, unsigned n_thread) {
   vq_arena scratch = {0};
-  vq_exec *e = cpu ? vq_exec_jit(lower_all, NULL, cpu) : vq_exec_interpreter();
+  vq_exec *e = exec_of(cpu);
   e->n_thread = n_thread;
   vq_pass_ctx pc = {.ctx = ctx, .diag = &diag, .temp = &scratch, .exec = e};
   vq_module *m = small_vit(batch);
@@ -89,7 +99,8 @@ END_TEST
 
 // On each level that runs here, by any number of threads and in any batch.
 START_TEST(pictures_are_those_of_a_level) {
-  static const char *const level[] = {"x86-64", "x86-64-v3", "avx512vnni"};
+  static const char *const level[] = {"x86-64", "x86-64-v3", "avx512vnni", "avx512bf16",
+                                      "bf16-soft"};
   static const struct {
     int batch;
     unsigned n_thread;
@@ -112,6 +123,61 @@ START_TEST(pictures_are_those_of_a_level) {
     }
     free(one);
   }
+}
+END_TEST
+
+// What a picture of `cpu` has lost after STEPS steps; *first: at the first one.
+static double final_loss(const char *cpu, double *first, float *x) {
+  vq_synthesis s = settings(false);
+  s.style[0].weight[VQ_LOSS_VARIATION] = 1;
+  float *made = make_on(&s, 2, 0, 2, cpu, 1);
+  memcpy(x, made, 2 * COUNT * sizeof *x);
+  free(made);
+  *first = seen[1];
+  return seen[STEPS - 1];
+}
+
+// Products of bf16 change pictures, and what they reach by little; compiled ones do as the
+// interpreter's.
+START_TEST(bf16_descends_as_far) {
+  static float plain[2 * COUNT], narrow[2 * COUNT];
+  static const char *const cpu[] = {interpreted_bf16, "bf16-soft", "avx512bf16"};
+  double first, start, loss = final_loss(NULL, &start, plain);
+  for (size_t i = 0; i < VQ_COUNT(cpu); i++) {
+    if (i && !vq_target_runs_here(vq_target_of_floats(cpu[i])->requires)) {
+      printf("%s: SKIPPED, this CPU cannot run it\n", cpu[i]);
+      continue;
+    }
+    double got = final_loss(cpu[i], &first, narrow);
+    ck_assert(memcmp(plain, narrow, sizeof plain) != 0);
+    ck_assert_msg(fabs(first - start) < 0.01 * fabs(start), "%s: %g, expected %g", cpu[i],
+                  first, start);
+    ck_assert_msg(fabs(got - loss) < 0.05 * fabs(start - loss), "%s: %g, expected %g", cpu[i],
+                  got, loss);
+  }
+}
+END_TEST
+
+// The product of the small model that is largest, by two rows that run nearly anywhere.
+START_TEST(bf16_is_tried) {
+  const vq_bf16_gain right = {.speed = 2, .error = 0.004}, slow = {.speed = 1.1, .error = 0.004},
+                     wrong = {.speed = 3, .error = 0.3}, none = {.speed = 0};
+  ck_assert(vq_bf16_is_gain(&right) && !vq_bf16_is_gain(&slow));
+  ck_assert(!vq_bf16_is_gain(&wrong) && !vq_bf16_is_gain(&none));
+  if (!vq_target_runs_here(vq_target_of_floats("bf16-soft")->requires)) {
+    printf("bf16-soft: SKIPPED, this CPU cannot run it\n");
+    return;
+  }
+  vq_exec *e[] = {vq_exec_jit(lower_all, "main", "x86-64-v3"),
+                  vq_exec_jit(lower_all, "main", "bf16-soft")};
+  ck_assert(!e[0]->bf16 && e[1]->bf16);
+  vq_module *m = small_vit(2);
+  vq_bf16_gain gain;
+  OK(vq_bf16_probe(m, e[0], e[1], &diag, &gain));
+  ck_assert(gain.m == 32 && gain.n == 8 && gain.k == 48);
+  ck_assert(gain.speed > 0 && gain.error > 1e-5 && gain.error < 0.02);
+  vq_module_destroy(m);
+  for (int i = 0; i < 2; i++) e[i]->ops->destroy(e[i]);
 }
 END_TEST
 
@@ -500,6 +566,8 @@ int main(void) {
   tcase_add_test(t, pictures_are_independent);
   tcase_add_test(t, pictures_are_independent_compiled);
   tcase_add_test(t, pictures_are_those_of_a_level);
+  tcase_add_test(t, bf16_descends_as_far);
+  tcase_add_test(t, bf16_is_tried);
   tcase_add_test(t, loss_falls);
   tcase_add_test(t, scenes_have_surfaces);
   tcase_add_test(t, other_seeds_give_others);
