@@ -36,7 +36,7 @@ for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "VITQC_DATA"):
 
 config.available_features.add(os.uname().machine)
 for flag, feature in (("avx2", "avx2"), ("avx512f", "avx512"),
-                      ("avx512_vnni", "avx512vnni")):
+                      ("avx512_vnni", "avx512vnni"), ("avx512_bf16", "avx512bf16")):
     if flag in cpu_flags():
         config.available_features.add(feature)
 if os.environ.get("VITQC_DATA"):

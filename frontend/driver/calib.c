@@ -73,6 +73,16 @@ static vq_status open_store(calibration *c, const vq_module *m, const vq_pipelin
   return VQ_OK;
 }
 
+// What makes pictures by descent may have products of bf16.
+static vq_status choose_products(calibration *c, const vq_module *m, const vq_pipeline *p) {
+  bool descends = has_pass(p, "synthesize") &&
+                  strcmp(opt_text(&c->d->opt, OPT_calib), "scenes") != 0;
+  if (!descends) return VQ_OK;
+  if (calib_isa_probe(c->d, c->store.d ? &c->store.profile : NULL, m, &c->isa)) return VQ_ERR;
+  c->store.isa = c->isa;
+  return VQ_OK;
+}
+
 static vq_status open_source(calibration *c, const char *what, const char *model) {
   sample_shape to = {model, c->type->rank, c->type->dim, c->count, &c->preprocess};
   if (source_open(c->d, &to, what, &c->pictures)) return VQ_ERR;
@@ -133,7 +143,7 @@ vq_status calibration_open(driver *d, const vq_module *m, const vq_pipeline *p,
   if (t->rank == 4 && t->dim[1] <= 4) vq_pixel_ranges_assumed(m, t->dim[1], out->range);
   if (made_wanted(o)) {
     out->samples.n = 0;
-    return open_store(out, m, p);
+    return open_store(out, m, p) || choose_products(out, m, p) ? VQ_ERR : VQ_OK;
   }
   out->is_noise = strcmp(what, "noise") == 0;
   return out->is_noise ? VQ_OK : open_source(out, what, model);

@@ -10,4 +10,10 @@
 // that runs here. Fails when the CPU lacks it.
 VQ_NODISCARD vq_status calib_isa_choose(driver *d, const calib_profile *p, const char **out);
 
+// Where neither --calib-isa nor pictures of `p` (may be NULL) name a row, so that *out is the
+// best one for floats: a row whose gradients have products of bf16 in its place, if it runs
+// here and is faster at the largest product of `m` (vq/bf16_probe.h).
+VQ_NODISCARD vq_status calib_isa_probe(driver *d, const calib_profile *p, const vq_module *m,
+                                       const char **out);
+
 #endif

@@ -371,7 +371,8 @@ static void print_score(const compilation *c) {
 
 // Whether the float model was run by the best code there is for this CPU.
 static bool isa_is_native(const compilation *c) {
-  return c->isa && c->isa == vq_target_of_floats("native")->name;
+  const vq_target_info *best = vq_target_of_floats("native");
+  return c->isa && (vq_target_of_floats(c->isa)->requires & best->requires) == best->requires;
 }
 
 // The last line: how good, how much of it integer, how fast, how large.
