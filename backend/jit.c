@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "constants.h"
+#include "jit_times.h"
 #include "target.h"
 #include "units.h"
 #include "vitq.h"
@@ -29,6 +30,7 @@ struct vq_program {
   void *workspace;
   unsigned n_thread;  // pool and workspace are for
   bool shares;        // jit, constants and handle are another program's
+  vq_jit_times *times;  // NULL: nobody asks for them
 };
 
 // ---- the module to compile -------------------------------------------------------
@@ -120,6 +122,7 @@ static void release_code(vq_program *p) {
 }
 
 static void release(vq_program *p) {
+  vq_jit_times_close(p->times);
   vitq_pool_destroy(p->pool);
   if (!p->shares) release_code(p);
   free(p->workspace);
@@ -182,6 +185,7 @@ static vq_status prepare(vq_exec *e, const vq_module *m, vq_str func,
   p->exec = e;
   vq_status st = x->lower(x->user, copy, func, diag);
   if (!st) st = compile(p, copy, x->cpu, &temp, diag);
+  if (!st && e->times) p->times = vq_jit_times_open(e->times, func, vitq_describe(p->handle));
   if (!st) st = check_memory(p, diag);
   if (st) {
     release(p);
@@ -226,7 +230,8 @@ static vq_status run(vq_program *p, const vq_tensor *in, vq_tensor *out,
   void **to = (void **)(data + m->n_input);
   for (uint32_t i = 0; i < m->n_input; i++) data[i] = in[i].data;
   for (uint32_t i = 0; i < m->n_output; i++) to[i] = out[i].data;
-  vitq_status st = vitq_run(p->handle, m->batch, data, to, p->workspace, p->pool);
+  vitq_status st = vitq_run_profiled(p->handle, m->batch, data, to, p->workspace, p->pool,
+                                     p->times ? vq_jit_times_step : NULL, p->times);
   free(data);
   return st == VITQ_OK ? VQ_OK : vitq_failed(st, diag);
 }
@@ -235,7 +240,8 @@ static vq_status share(const vq_program *p, unsigned n_thread, vq_diag *diag,
                        vq_program **out) {
   vq_program *s = malloc(sizeof *s);
   if (!s) vq_oom(sizeof *s);
-  *s = (vq_program){.exec = p->exec, .handle = p->handle, .shares = true};
+  *s = (vq_program){.exec = p->exec, .handle = p->handle, .shares = true,
+                    .times = p->times ? vq_jit_times_share(p->times) : NULL};
   vq_status st = set_threads(s, n_thread, diag);
   if (st) release(s);
   *out = st ? NULL : s;

@@ -18,6 +18,7 @@
 #include "reproducer.h"
 #include "runtime_library.h"
 #include "temporary.h"
+#include "times.h"
 #include "vq/backend.h"
 #include "vq/image.h"
 #include "vq/pass.h"
@@ -189,6 +190,8 @@ static vq_status run_pipeline(compilation *c) {
     vq_exec *exec = vq_exec_jit(lower_for_jit, d, calib.isa);
     c->isa = calib.isa;
     calibration_give(&calib, exec);
+    vq_time_sink times = kernel_times(d);
+    if (opt_given(o, OPT_time_kernels)) exec->times = &times;
     bool emits = !opt_given(o, OPT_bisect) && !opt_given(o, OPT_calib_shard);
     if (opt_given(o, OPT_mixed) && emits) s = choose_widths(c, exec);
     if (!s) s = run_passes(c, &ins, exec);

@@ -68,6 +68,21 @@ typedef struct vq_range_sink {
   void *user;
 } vq_range_sink;
 
+// How long a kernel of a program took, in all steps that it is called in.
+typedef struct vq_kernel_time {
+  const char *kernel;
+  unsigned n_step;
+  int64_t macs;   // multiply-adds of a run
+  double least;   // seconds: the sum of each step's fastest
+  double mean;    // of a run
+} vq_kernel_time;
+
+// Is told of each program that was run, when it is released.
+typedef struct vq_time_sink {
+  void (*took)(void *user, vq_str func, int64_t runs, const vq_kernel_time *time, size_t n);
+  void *user;
+} vq_time_sink;
+
 struct vq_exec {
   const vq_exec_ops *ops;
   unsigned n_thread;          // to run with; 0 is 1
@@ -76,6 +91,7 @@ struct vq_exec {
   const vq_samples *samples;  // what passes calibrate with; NULL: nothing
   const vq_sample_store *store;  // NULL: made samples live as long as this
   const vq_range_sink *ranges;   // NULL: nobody asks for them
+  const vq_time_sink *times;     // NULL: nobody asks; before programs are prepared
   struct vq_held_back *held;     // what a pass leaves for vq_score; NULL: nothing
   struct vq_made_samples *made;  // what a pass made; NULL: nothing
 };
