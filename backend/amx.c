@@ -1,4 +1,4 @@
-// Products of codes on the tiles of AMX. See amx.h.
+// Products of codes or bf16 on the tiles of AMX. See amx.h.
 //
 // Fixed tile numbers, so that LLVM neither allocates tiles nor configures them:
 // a kernel configures them once and calls functions that are a loop of tile
@@ -23,7 +23,10 @@ int64_t vq_amx_step(const vq_product *p) {
 
 // Both tiles of rows must have one, and few rows are not worth it.
 bool vq_amx_takes(const vq_target *t, const vq_product *p) {
-  if (t->amx == VQ_AMX_NONE || !p->codes || p->m / p->parts < 8) return false;
+  bool has = p->codes  ? t->amx != VQ_AMX_NONE
+             : p->bf16 ? t->bf16 == VQ_BF16_TILES || t->amx == VQ_AMX_SOFT
+                       : false;
+  if (!has || p->m / p->parts < 8) return false;
   int64_t step = vq_amx_step(p);
   return step >= VQ_AMX_STEP / 2 || step == p->k;
 }
@@ -112,7 +115,7 @@ void vq_amx_each_block(const vq_emit *e, const vq_amx *x, vq_amx_fn tile,
 typedef struct block {
   const vq_emit *e;
   vq_amx_soft soft;
-  bool is_soft;
+  bool is_soft, bf16;
   val lda, ldc, low;  // low: rows of the first half
 } block;
 
@@ -139,9 +142,9 @@ static void store(const block *b, unsigned tile, val p, val stride) {
 static void add_product(const block *b, unsigned sums, unsigned x, unsigned w) {
   val arg[] = {number(b->e, sums), number(b->e, x), number(b->e, w)};
   if (b->is_soft)
-    vq_amx_soft_add(b->e, &b->soft, sums, x, w);
+    vq_amx_soft_add(b->e, &b->soft, b->bf16, sums, x, w);
   else
-    vq_intrinsic(b->e, "llvm.x86.tdpbusd", NULL, 0, arg, 3);
+    vq_intrinsic(b->e, b->bf16 ? "llvm.x86.tdpbf16ps" : "llvm.x86.tdpbusd", NULL, 0, arg, 3);
 }
 
 static unsigned sum_of(unsigned half, unsigned panel) { return SUM + 2 * half + panel; }
@@ -164,9 +167,9 @@ static void step(const block *b, unsigned panels, val a, val w, val panel) {
   }
 }
 
-void vq_amx_body(vq_emit *e, unsigned panels) {
+void vq_amx_body(vq_emit *e, unsigned panels, bool bf16) {
   val config = LLVMGetParam(e->fn, VQ_TILE_CONFIG), c = LLVMGetParam(e->fn, VQ_TILE_C);
-  block b = {.e = e, .is_soft = e->target->amx == VQ_AMX_SOFT,
+  block b = {.e = e, .is_soft = e->target->amx == VQ_AMX_SOFT, .bf16 = bf16,
              .lda = LLVMGetParam(e->fn, VQ_TILE_LDA),
              .ldc = LLVMGetParam(e->fn, VQ_TILE_LDC)};
   if (b.is_soft) {

@@ -1,4 +1,4 @@
-// Products of codes on the tiles of AMX.
+// Products of codes or bf16 on the tiles of AMX.
 //
 // Two tiles of 16 rows of A and two panels of B make a block of up to 32 x 32
 // sums. A tile holds as many rows as its configuration says, all blocks of a
@@ -10,7 +10,8 @@
 // are 16 rows of 64 bytes. So VNNI and AMX share the packed weights. The depth of a
 // product is divided into equal steps of at most 16 elements, with which no
 // second configuration is needed; where that would take small steps, the tiles of
-// codes in vector registers are better.
+// codes in vector registers are better. Pairs of bf16 lie as four codes do, and sums of f32
+// as those of i32: only the instruction is another one.
 #ifndef VQ_BACKEND_AMX_H
 #define VQ_BACKEND_AMX_H
 
@@ -51,8 +52,9 @@ typedef void (*vq_amx_fn)(const vq_emit *e, void *user, const vq_amx_block *b);
 void vq_amx_each_block(const vq_emit *e, const vq_amx *x, vq_amx_fn tile,
                        vq_amx_fn finish, void *user);
 
-// Builds the function of a block of `panels` panels (1 or 2), as vq_tile_body does.
-void vq_amx_body(vq_emit *e, unsigned panels);
+// Builds the function of a block of `panels` panels (1 or 2), of codes or of bf16, as
+// vq_tile_body does.
+void vq_amx_body(vq_emit *e, unsigned panels, bool bf16);
 
 // ---- tiles in memory -------------------------------------------------------------
 // What the instructions do, as calls of functions of the module. `tiles` is
@@ -69,7 +71,7 @@ void vq_amx_soft_load(const vq_emit *e, const vq_amx_soft *s, unsigned tile,
                       LLVMValueRef p, LLVMValueRef stride);
 void vq_amx_soft_store(const vq_emit *e, const vq_amx_soft *s, unsigned tile,
                        LLVMValueRef p, LLVMValueRef stride);
-void vq_amx_soft_add(const vq_emit *e, const vq_amx_soft *s, unsigned sums,
+void vq_amx_soft_add(const vq_emit *e, const vq_amx_soft *s, bool bf16, unsigned sums,
                      unsigned a, unsigned b);
 
 // Where the configuration states the bytes of a row (u16) and the rows (u8) of a

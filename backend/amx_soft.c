@@ -5,6 +5,7 @@
 // the parameters (config, tiles, and three more) and is written down once per
 // module.
 #include "amx.h"
+#include "bf16.h"
 #include "loop.h"
 
 typedef LLVMValueRef val;
@@ -86,15 +87,23 @@ static val four_products(const vq_emit *e, val m, val k, val n) {
   return sum;
 }
 
-static void add_body(const vq_emit *e) {
+// What a product needs of its tiles; *depth: elements of a sum.
+static shape sums_of(const vq_emit *e, val *depth) {
   shape s = shape_of(e, param(e, X)), a = shape_of(e, param(e, Y));
   shape b = shape_of(e, param(e, Z));
   expect(e, LLVMIntEQ, s.rows, a.rows);
   expect(e, LLVMIntEQ, s.bytes, b.bytes);
   expect(e, LLVMIntEQ, a.bytes, vq_mulk(e, b.rows, 4));
+  *depth = b.rows;
+  return s;
+}
+
+static void add_body(const vq_emit *e) {
+  val depth;
+  shape s = sums_of(e, &depth);
   vq_loop m, k, n;
   vq_loop_begin(e, &m, vq_k64(e, 0), s.rows, 1, 0, NULL);
-  vq_loop_begin(e, &k, vq_k64(e, 0), b.rows, 1, 0, NULL);
+  vq_loop_begin(e, &k, vq_k64(e, 0), depth, 1, 0, NULL);
   vq_loop_begin(e, &n, vq_k64(e, 0), vq_divk(e, s.bytes, 4), 1, 0, NULL);
   val at = vq_at(e, e->i32, row_of(e, param(e, X), m.i), n.i);
   val sum = LLVMBuildAdd(e->b, vq_load(e, e->i32, at, 4),
@@ -102,6 +111,31 @@ static void add_body(const vq_emit *e) {
   vq_store(e, sum, at, 4);
   vq_loop_end(e, &n);
   vq_loop_end(e, &k);
+  vq_loop_end(e, &m);
+}
+
+// Number `i` of the pair, as f32.
+static val half(const vq_emit *e, val row, val element, unsigned i) {
+  LLVMTypeRef type = LLVMInt16TypeInContext(e->lc);
+  return vq_bf16_widen(e, vq_load(e, type, vq_atk(e, type, vq_at(e, e->i32, row, element), i), 2));
+}
+
+// The even ones of all pairs are added up, and the odd ones, then both.
+static void add_bf16_body(const vq_emit *e) {
+  val depth, none[2] = {vq_kf32(e, 0), vq_kf32(e, 0)};
+  shape s = sums_of(e, &depth);
+  vq_loop m, k, n;
+  vq_loop_begin(e, &m, vq_k64(e, 0), s.rows, 1, 0, NULL);
+  vq_loop_begin(e, &n, vq_k64(e, 0), vq_divk(e, s.bytes, 4), 1, 0, NULL);
+  vq_loop_begin(e, &k, vq_k64(e, 0), depth, 1, 2, none);
+  val a = row_of(e, param(e, Y), m.i), b = row_of(e, param(e, Z), k.i);
+  for (unsigned i = 0; i < 2; i++)
+    k.v[i] = vq_fma(e, half(e, a, k.i, i), half(e, b, n.i, i), k.v[i]);
+  vq_loop_end(e, &k);
+  val at = vq_at(e, e->f32, row_of(e, param(e, X), m.i), n.i);
+  val sum = LLVMBuildFAdd(e->b, k.v[0], k.v[1], "");
+  vq_store(e, LLVMBuildFAdd(e->b, vq_load(e, e->f32, at, 4), sum, ""), at, 4);
+  vq_loop_end(e, &n);
   vq_loop_end(e, &m);
 }
 
@@ -143,7 +177,8 @@ void vq_amx_soft_store(const vq_emit *e, const vq_amx_soft *s, unsigned tile, va
   call(e, s, "vqk_tile_store", store_body, vq_k64(e, tile), p, stride);
 }
 
-void vq_amx_soft_add(const vq_emit *e, const vq_amx_soft *s, unsigned sums, unsigned a,
-                     unsigned b) {
-  call(e, s, "vqk_tile_add", add_body, vq_k64(e, sums), vq_k64(e, a), vq_k64(e, b));
+void vq_amx_soft_add(const vq_emit *e, const vq_amx_soft *s, bool bf16, unsigned sums,
+                     unsigned a, unsigned b) {
+  call(e, s, bf16 ? "vqk_tile_add_bf16" : "vqk_tile_add", bf16 ? add_bf16_body : add_body,
+       vq_k64(e, sums), vq_k64(e, a), vq_k64(e, b));
 }

@@ -38,7 +38,7 @@ val vq_bf16_widen(const vq_emit *e, val half) {
 
 // ---- rows --------------------------------------------------------------------------
 
-static bool has_instructions(const vq_emit *e) { return e->target->bf16 == VQ_BF16_DOT; }
+static bool has_instructions(const vq_emit *e) { return e->target->bf16 >= VQ_BF16_DOT; }
 
 typedef struct row {
   val from, to;

@@ -15,9 +15,15 @@
 // functions over memory.
 typedef enum vq_amx_form { VQ_AMX_NONE, VQ_AMX_TILES, VQ_AMX_SOFT } vq_amx_form;
 
-// How a variant computes products of bf16 (bf16.h): as SOFT does, in f32; or with
-// vdpbf16ps. Gradients have such products in the variants that name a form.
-typedef enum vq_bf16_form { VQ_BF16_NONE, VQ_BF16_SOFT, VQ_BF16_DOT } vq_bf16_form;
+// How a variant computes products of bf16 (bf16.h): as SOFT does, in f32; with vdpbf16ps;
+// or with the tiles of AMX where they suit. Gradients have such products in the variants that
+// name a form.
+typedef enum vq_bf16_form {
+  VQ_BF16_NONE,
+  VQ_BF16_SOFT,
+  VQ_BF16_DOT,
+  VQ_BF16_TILES
+} vq_bf16_form;
 
 // One row of targets.def.
 typedef struct vq_target {

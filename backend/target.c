@@ -41,7 +41,8 @@ const vq_target_info *vq_target_of_floats(const char *name) {
                           : strcmp(name, list[i].name) != 0))
     i++;
   while (i < n && rows[i].codes_only) i++;
-  return i < n && rows[i].amx == VQ_AMX_NONE ? &list[i] : NULL;
+  bool known = i < n && (rows[i].amx == VQ_AMX_NONE || rows[i].bf16 != VQ_BF16_NONE);
+  return known ? &list[i] : NULL;
 }
 
 static bool by_name_only(const vq_target *t) {

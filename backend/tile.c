@@ -22,7 +22,7 @@
 #define WIDE_ROWS 8  // fewer are not worth widening B for
 
 vq_tile_kind vq_tile_kind_of(const vq_target *t, const vq_product *p) {
-  if (p->bf16) return VQ_TILE_BF16;
+  if (p->bf16) return vq_amx_takes(t, p) ? VQ_TILE_AMX_BF16 : VQ_TILE_BF16;
   if (!p->codes) return p->across ? VQ_TILE_ACROSS : VQ_TILE_F32;
   if (vq_amx_takes(t, p)) return VQ_TILE_AMX;
   if (t->vnni) return VQ_TILE_U8;
@@ -32,7 +32,7 @@ vq_tile_kind vq_tile_kind_of(const vq_target *t, const vq_product *p) {
 
 // Codes and bf16 that are widened in a tile need registers for that.
 static unsigned max_sums(const vq_target *t, const vq_product *p) {
-  bool widens = p->bf16 && t->bf16 != VQ_BF16_DOT;
+  bool widens = p->bf16 && t->bf16 < VQ_BF16_DOT;
   if (t->n_vector_reg == 32) return widens ? 24 : 28;
   if (widens) return 8;
   return vq_tile_kind_of(t, p) == VQ_TILE_U8 && !t->vnni ? 8 : 12;
@@ -153,7 +153,7 @@ static unsigned row_counts(const vq_target *t, const vq_product *p,
 static vq_tile_id id_of(const vq_target *t, const vq_product *p, unsigned rows,
                         unsigned cols) {
   vq_tile_kind kind = vq_tile_kind_of(t, p);
-  unsigned unit = kind == VQ_TILE_AMX ? VQ_PANEL : vq_f32_lanes(t);
+  unsigned unit = vq_amx_takes(t, p) ? VQ_PANEL : vq_f32_lanes(t);
   return (vq_tile_id){rows, vq_tile_width(t, p, cols) / unit, kind};
 }
 
@@ -178,7 +178,7 @@ void vq_tile_symbol(vq_strbuf *s, const char *model, const vq_target *t,
   static const char *const kind[] = {[VQ_TILE_F32] = "",     [VQ_TILE_ACROSS] = "_across",
                                      [VQ_TILE_U8] = "_u8",   [VQ_TILE_SMALL] = "_u8i4",
                                      [VQ_TILE_I16] = "_i16", [VQ_TILE_BF16] = "_bf16",
-                                     [VQ_TILE_AMX] = "_amx"};
+                                     [VQ_TILE_AMX] = "_amx", [VQ_TILE_AMX_BF16] = "_amx_bf16"};
   size_t from = s->n;
   vq_strbuf_printf(s, "%s_tile%s.%ux%u.%s", model, kind[id.kind], id.rows, id.vecs,
                    t->name);
@@ -209,8 +209,12 @@ bool vq_tile_fetches(const vq_target *t, const vq_product *p) {
   return fetches(t, vq_tile_kind_of(t, p));
 }
 
+static bool is_amx(vq_tile_kind kind) {
+  return kind == VQ_TILE_AMX || kind == VQ_TILE_AMX_BF16;
+}
+
 static unsigned n_param(const vq_target *t, vq_tile_id id) {
-  if (id.kind == VQ_TILE_AMX) return CONFIG + 1;
+  if (is_amx(id.kind)) return CONFIG + 1;
   return fetches(t, id.kind) ? N_PARAM : MORE;
 }
 
@@ -443,8 +447,8 @@ static void small_body(const vq_emit *e, sums *s) {
 
 void vq_tile_body(vq_emit *e, vq_tile_id id) {
   mark_params(e);
-  if (id.kind == VQ_TILE_AMX) {
-    vq_amx_body(e, id.vecs);
+  if (is_amx(id.kind)) {
+    vq_amx_body(e, id.vecs, id.kind == VQ_TILE_AMX_BF16);
     return;
   }
   sums s;

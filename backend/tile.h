@@ -41,7 +41,8 @@ typedef enum vq_tile_kind {
   VQ_TILE_SMALL,  // the same where B has at most 4 bits, with AVX2
   VQ_TILE_I16,    // of codes that were widened
   VQ_TILE_BF16,   // pairs of bf16 (bf16.h)
-  VQ_TILE_AMX
+  VQ_TILE_AMX,
+  VQ_TILE_AMX_BF16
 } vq_tile_kind;
 #define VQ_WIDE_DEPTH 8192  // elements of u8 in the longest sum of widened codes
 vq_tile_kind vq_tile_kind_of(const vq_target *t, const vq_product *p);

@@ -99,8 +99,8 @@ END_TEST
 
 // On each level that runs here, by any number of threads and in any batch.
 START_TEST(pictures_are_those_of_a_level) {
-  static const char *const level[] = {"x86-64", "x86-64-v3", "avx512vnni", "avx512bf16",
-                                      "bf16-soft"};
+  static const char *const level[] = {"x86-64", "x86-64-v3", "avx512vnni", "amx-bf16",
+                                      "avx512bf16", "bf16-soft"};
   static const struct {
     int batch;
     unsigned n_thread;
@@ -141,7 +141,7 @@ static double final_loss(const char *cpu, double *first, float *x) {
 // interpreter's.
 START_TEST(bf16_descends_as_far) {
   static float plain[2 * COUNT], narrow[2 * COUNT];
-  static const char *const cpu[] = {interpreted_bf16, "bf16-soft", "avx512bf16"};
+  static const char *const cpu[] = {interpreted_bf16, "bf16-soft", "avx512bf16", "amx-bf16"};
   double first, start, loss = final_loss(NULL, &start, plain);
   for (size_t i = 0; i < VQ_COUNT(cpu); i++) {
     if (i && !vq_target_runs_here(vq_target_of_floats(cpu[i])->requires)) {
