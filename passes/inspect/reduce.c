@@ -185,7 +185,8 @@ static bool make_consts(vq_module *m, size_t from, size_t to, bool random) {
   for (vq_const *c = m->first_const, *next; c && i < to; c = next, i++) {
     next = c->next;
     bool large = c->init == VQ_INIT_BYTES && vq_type_count(c->value.type) > FEW;
-    bool is_float = c->value.type->dtype == VQ_f32;
+    vq_dtype t = c->value.type->dtype;
+    bool is_float = t == VQ_f32 || t == VQ_bf16;
     if (i < from || (!large && (random || c->init == VQ_INIT_FILL))) continue;
     if (random && !is_float) continue;
     vq_str name = c->value.name;
