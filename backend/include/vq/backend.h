@@ -72,8 +72,8 @@ const vq_target_info *vq_target_list(unsigned *n);
 // Whether the running CPU has all of `requires`.
 bool vq_target_runs_here(uint64_t requires);
 // The row that float code of row `name` is that of: rows that differ in products of codes
-// alone have none of their own. "native": of the first that runs here. NULL: no such row,
-// or one for tests.
+// alone have none of their own. "native": of the first that runs here. Rows with a form of
+// bf16 stand for themselves: gradients differ. NULL: no such row, or amx-soft.
 const vq_target_info *vq_target_of_floats(const char *name);
 
 // Reads the entries "preprocess.scale mean std resize crop interp". Numbers
