@@ -1,16 +1,19 @@
-"""Runs compiled code in an emulator of a CPU that has AVX-512 and VNNI.
+"""Runs compiled code in an emulator of CPUs that have AMX, AVX-512 with VNNI and AVX-VNNI.
 
 usage: emulated.py VITQC CHECK_SO TESTS SOURCE [--only=REGEX] [--timeout=SECONDS]
 
-TESTS is the folder of the unit tests' programs. What is compared was compiled here:
+TESTS is the folder of the unit tests' programs, where the emulator is kept (bochs.py).
+What is compared was compiled here:
 
 - the kernels of test_kernels_int, test_kernels and test_backend_ops (unit/recorded.h)
-  for avx512vnni and amx-int8 with the interpreter's results; the emulated CPU has no
-  AMX, its tiles are emulated there once more (unit/emulate.h);
+  for amx-int8, avx512vnni and avxvnni with the interpreter's results;
 - whole models at -O2, with weights of 8 and of 4 bits, whose output must have the bits
-  that it has on this machine, and at -O1, within 1e-4.
+  that it has on this machine, and at -O1, within 1e-4. Each variant is run, and the
+  runtime must choose the best one of the CPU.
 
-Bochs boots Debian's kernel with an initramfs that holds these programs, no compiler.
+Bochs boots Debian's kernel with an initramfs that holds these programs, no compiler:
+as a server with AMX, and with few of the models as one whose kernel grants no tiles and
+as a desktop CPU without AVX-512.
 VITQC_KERNEL may name a kernel; else Debian's is downloaded (apt-get download) and thrown
 away. Ends with 77, "skipped", where something is missing, or where this CPU has the
 instructions, so that the unit tests themselves say all this.
@@ -24,12 +27,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import termios
-import threading
 import time
-import tty
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+import bochs  # noqa: E402
 from integer_models import input_shape, run, write_npy  # noqa: E402
 
 SKIPPED = 77
@@ -38,27 +39,35 @@ MODELS = ("models/fashion/fashion_vit.onnx", "models/small/distilled.vq",
           "models/small/swin.vq", "models/small/mixed.vq")
 FIXTURES = ("vit_timm_manual_ts17_st", "deit_dist_timm_ts17_dyn", "swin_tv_ts17_st",
             "dinov2_reg_timm_ts17_dyn", "beit_timm_ts17_dyn", "clip_hf_ts17_dyn")
-LEVELS = (("w8a8", ["-O2", "--calib=noise", "--calib-size=8"], "0"),
-          ("w4a8", ["-O2", "--calib=noise", "--calib-size=8", "--bits=w4a8"], "0"),
-          ("float", ["-O1"], "1e-4"))
+# Name, options, tolerance, whether products are integer.
+LEVELS = (("w8a8", ["-O2", "--calib=noise", "--calib-size=8"], "0", True),
+          ("w4a8", ["-O2", "--calib=noise", "--calib-size=8", "--bits=w4a8"], "0", True),
+          ("float", ["-O1"], "1e-4", False))
+# Bochs's name of each CPU, and what the kernel does not know of it.
+SERVER, NO_TILES, DESKTOP = "Sapphire Rapids", "Sapphire Rapids without tiles", "Arrow Lake"
+CPUS = {SERVER: ("sapphire_rapids", ""), NO_TILES: ("sapphire_rapids", ",amx_tile"),
+        DESKTOP: ("arrow_lake", "")}
+# What the runtime chooses on each with integer products and without, and what else runs.
+VARIANTS = {(SERVER, True): ("amx-int8", "avx512vnni", "avxvnni"),
+            (SERVER, False): ("avx512vnni",),
+            (NO_TILES, True): ("avx512vnni", "avxvnni"),
+            (NO_TILES, False): ("avx512vnni",),
+            (DESKTOP, True): ("avxvnni",), (DESKTOP, False): ("x86-64-v3",)}
 LOADER = ("/usr/lib/ISOLINUX/isolinux.bin", "/usr/lib/syslinux/modules/bios/ldlinux.c32")
 # File and Debian package of what is needed.
-NEEDED = (("/usr/bin/bochs-bin", "bochs"),
-          ("/usr/lib/x86_64-linux-gnu/bochs/plugins/libbx_term_gui.so", "bochs-term"),
-          ("/usr/share/bochs/BIOS-bochs-latest", "bochsbios"),
-          (LOADER[0], "isolinux"), (LOADER[1], "syslinux-common"),
+NEEDED = ((LOADER[0], "isolinux"), (LOADER[1], "syslinux-common"),
           ("/usr/bin/genisoimage", "genisoimage"), ("/usr/bin/cpio", "cpio"),
           ("/bin/busybox", "busybox-static"))
-# What Bochs 2.7 states and does not do right: sizes of XSAVES, XSAVEC and PKU in leaf 13
-# of CPUID, REP MOVSB of memory that overlaps, APERF.
-BOOT = ("console=ttyS0,115200 quiet mitigations=off idle=halt "
-        "clearcpuid=pku,xsaves,xsavec,erms,fsrm,aperfmperf")
+# What Bochs 3.0 does not do right: to leave the BIOS with PCIDs or 5-level pages on,
+# REP MOVSB as the kernel uses it if it is said to be fast, APERF.
+BOOT = ("console=ttyS0,115200 quiet mitigations=off idle=halt panic=-1 "
+        "nopcid no5lvl clearcpuid=erms,fsrm,aperfmperf")
 BOCHS = """config_interface: textconfig
-display_library: term
-cpu: model=corei7_icelake_u, count=1, ips=100000000, reset_on_triple_fault=0
+display_library: nogui
+cpu: model={cpu}, count=1, ips=100000000, reset_on_triple_fault=0
 memory: guest=1024, host=1024
-romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
-vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+romimage: file={bios}/bios.bin-1.13.0
+vgaromimage: file={bios}/vgabios-cirrus.bin-1.13.0
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=cdrom, path=boot.iso, status=inserted
 boot: cdrom
@@ -71,27 +80,6 @@ com1: enabled=1, mode=file, dev=serial.txt
 
 class Skip(Exception):
     pass
-
-
-def watch_screen(path):
-    """Reads what Bochs draws on the terminal it makes, which would fill up and stop it."""
-    for _ in range(100):
-        time.sleep(0.1)
-        with open(path, encoding="utf-8", errors="replace") as f:
-            found = re.search(r'connected to screen "(/dev/pts/\d+)"', f.read())
-        if found:
-            break
-    else:
-        return
-    terminal = os.open(found.group(1), os.O_RDWR | os.O_NOCTTY)
-    try:
-        tty.setraw(terminal)
-        while os.read(terminal, 4096):
-            pass
-    except (OSError, termios.error):
-        pass  # Bochs is gone
-    finally:
-        os.close(terminal)
 
 
 class Machine:
@@ -113,21 +101,21 @@ class Machine:
                 if not os.path.exists(self.root + library):
                     self.add(library, library)
 
-    def run(self, name, command, expected):
+    def run(self, cpu, name, command, expected):
         """A command to run, and lines (patterns, each with how many) it must print."""
-        self.jobs.append((name, command, expected))
+        self.jobs.append((cpu, name, command, expected))
 
-    def image(self, kernel):
+    def image(self, kernel, cpu):
         iso = os.path.join(self.folder, "iso")
-        os.makedirs(os.path.join(iso, "isolinux"))
+        os.makedirs(os.path.join(iso, "isolinux"), exist_ok=True)
         shutil.copy(kernel, os.path.join(iso, "vmlinuz"))
         for path in LOADER:
             shutil.copy(path, os.path.join(iso, "isolinux"))
         with open(os.path.join(iso, "isolinux", "isolinux.cfg"), "w", encoding="utf-8") as f:
             f.write("default linux\nprompt 0\nlabel linux\n kernel /vmlinuz\n"
-                    f" append initrd=/initrd {BOOT}\n")
+                    f" append initrd=/initrd {BOOT}{CPUS[cpu][1]}\n")
         with open(os.path.join(self.root, "jobs"), "w", encoding="utf-8") as f:
-            f.writelines(f"{name} {command}\n" for name, command, _ in self.jobs)
+            f.writelines(f"{job[1]} {job[2]}\n" for job in self.jobs if job[0] == cpu)
         with open(os.path.join(iso, "initrd"), "wb") as f:
             names = subprocess.run(["find", "."], cwd=self.root, stdout=subprocess.PIPE,
                                    check=True).stdout
@@ -137,32 +125,30 @@ class Machine:
             "-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat", "-no-emul-boot",
             "-boot-load-size", "4", "-boot-info-table", iso)
 
-    def boot(self, timeout):
+    def boot(self, emulator, cpu, timeout):
         """Runs it until it turns itself off; what it said on its serial port."""
-        for name, text in ("bochsrc", BOCHS), ("go", "c\n"), ("serial.txt", ""):
+        config = BOCHS.format(cpu=CPUS[cpu][0], bios=os.path.join(emulator, "bios"))
+        for name, text in ("bochsrc", config), ("serial.txt", ""):
             with open(os.path.join(self.folder, name), "w", encoding="utf-8") as f:
                 f.write(text)
         with open(os.path.join(self.folder, "screen"), "wb") as screen:
-            # Debian's has its debugger built in, which waits for "continue".
-            emulator = subprocess.Popen(
-                ["bochs-bin", "-q", "-f", "bochsrc", "-rc", "go"], cwd=self.folder,
-                stdin=subprocess.DEVNULL, stdout=screen, stderr=screen,
-                env={**os.environ, "TERM": "xterm"})
-            threading.Thread(target=watch_screen, args=[screen.name], daemon=True).start()
+            process = subprocess.Popen([os.path.join(emulator, "bochs"), "-q", "-f", "bochsrc"],
+                                       cwd=self.folder, stdin=subprocess.DEVNULL,
+                                       stdout=screen, stderr=screen)
             try:
-                emulator.wait(timeout)
+                process.wait(timeout)
             except subprocess.TimeoutExpired:
                 print(f"the emulator did not end in {timeout} s")
             finally:
-                emulator.kill()
-                emulator.wait()
+                process.kill()
+                process.wait()
         with open(os.path.join(self.folder, "serial.txt"), encoding="utf-8",
                   errors="replace") as f:
             return f.read().replace("\r", "")
 
-    def judge(self, said):
+    def judge(self, cpu, said):
         n_bad = 0
-        for name, _, expected in self.jobs:
+        for _, name, _, expected in (job for job in self.jobs if job[0] == cpu):
             found = re.search(rf"^== {name}$(.*?)^== {name}: exit (\d+)$", said, re.M | re.S)
             text = found.group(1) if found else ""
             bad = [] if found else ["did not end"]
@@ -171,7 +157,7 @@ class Machine:
             for pattern, n in expected:
                 if len(re.findall(pattern, text, re.M)) != n:
                     bad.append(f"not {n} lines '{pattern}'")
-            print(f"{name}: " + ("FAILED, " + ", ".join(bad) if bad else "good"))
+            print(f"{cpu}: {name}: " + ("FAILED, " + ", ".join(bad) if bad else "good"))
             n_bad += bool(bad)
         if n_bad:
             print(said[-8000:])
@@ -202,19 +188,25 @@ def add_unit(machine, tests, name):
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
     made = os.listdir(records)
-    n = sum(bool(re.fullmatch(r"\d+\.((avx512vnni|generic)\.)?so", m)) for m in made)
-    n_amx = sum(m.endswith(".amx-int8.so") for m in made)
-    n_bf16 = sum(m.endswith("bf16.so") for m in made)  # this CPU lacks it
-    if not n:
-        raise RuntimeError(f"{name} recorded nothing for avx512vnni")
+    # A file is of one variant or of all that models have, of which not every model has those
+    # that differ in products of codes.
+    n_all = sum(bool(re.fullmatch(r"\d+\.(generic\.)?so", m)) for m in made)
+    own = [m.split(".")[1] for m in made if re.fullmatch(r"\d+\.[\w-]+\.so", m)]
+    own = [variant for variant in own if variant != "generic"]
+    if not n_all and "amx-int8" not in own:
+        raise RuntimeError(f"{name} recorded nothing for amx-int8")
+    expected = [("SKIPPED|EMULATED", 0)]
+    for variant in {*own, *VARIANTS[SERVER, False]}:
+        n = own.count(variant) + n_all * (variant in VARIANTS[SERVER, False])
+        expected.append((f"^{variant}: RUN$", n))
     machine.add(os.path.join(tests, "recorded_" + name), "/bin/recorded_" + name)
-    machine.run(name, f"VITQC_TEST_RECORDS=/records/{name} /bin/recorded_{name}",
-                [("^avx512vnni: RUN$", n), ("^amx-int8: EMULATED", n_amx),
-                 ("SKIPPED", n_bf16)])
+    machine.run(SERVER, name, f"VITQC_TEST_RECORDS=/records/{name} /bin/recorded_{name}",
+                expected)
 
 
-def add_model(machine, vitqc, path, level, options, tolerance):
-    name = re.sub(r"\.\w+$", "", os.path.basename(path)) + "." + level
+def add_model(machine, vitqc, path, level, cpus):
+    suffix, options, tolerance, codes = level
+    name = re.sub(r"\.\w+$", "", os.path.basename(path)) + "." + suffix
     at = os.path.join(machine.root, "models", name)
     os.makedirs(os.path.dirname(at), exist_ok=True)
     run(vitqc, path, "-q", "-O1", "--emit=ir", "-o", at + ".vq")
@@ -230,27 +222,37 @@ def add_model(machine, vitqc, path, level, options, tolerance):
     run(vitqc, path, "-q", *options, "-o", at + ".so")
     run(vitqc, "run", at + ".so", at + ".in.npy", "-o", at + ".out.npy")
     here = f"/models/{name}"
-    machine.run(name, f"/bin/check_so {here}.so {here}.in.npy {here}.out.npy {tolerance} 1",
-                [("^  chosen: avx512vnni$", 1), ("^  avx512vnni +error", 1), ("FAILED", 0)])
+    for cpu in cpus:
+        variants = VARIANTS[cpu, codes]
+        machine.run(cpu, name, f"/bin/check_so {here}.so {here}.in.npy {here}.out.npy "
+                    f"{tolerance} 1", [(f"^  chosen: {variants[0]}$", 1), ("FAILED", 0),
+                                       *((f"^  {v} +error", 1) for v in variants)])
 
 
 def build(machine, arguments):
     wanted = re.compile(arguments.only)
     machine.add("/bin/busybox", "/bin/busybox")
     machine.add(os.path.join(os.path.dirname(__file__), "init"), "/init")
-    machine.add(os.path.join(arguments.tests, "libgathers.so"), "/lib/libgathers.so")
     machine.add(arguments.check_so, "/bin/check_so")
     for name in filter(wanted.search, UNIT):
         add_unit(machine, arguments.tests, name)
     data = os.path.join(os.environ.get("VITQC_DATA", ""), "fixtures")
-    paths = [os.path.join(arguments.source, "tests", m) for m in MODELS] + \
-        [os.path.join(data, f + ".onnx") for f in FIXTURES]
-    for path in filter(wanted.search, paths):
+    shipped = [os.path.join(arguments.source, "tests", m) for m in MODELS]
+    cpus = {shipped[0]: (SERVER, NO_TILES, DESKTOP),
+            **{path: (SERVER, DESKTOP) for path in shipped[1:]}}
+    for path in filter(wanted.search, shipped + [os.path.join(data, f + ".onnx")
+                                                 for f in FIXTURES]):
         if not os.path.exists(path):
             print("skipped: VITQC_DATA holds no", os.path.basename(path))
             continue
-        for level, options, tolerance in LEVELS:
-            add_model(machine, arguments.vitqc, path, level, options, tolerance)
+        for level in LEVELS:
+            add_model(machine, arguments.vitqc, path, level, cpus.get(path, (SERVER,)))
+
+
+def has_instructions():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        flags = f.read().split()
+    return all(flag in flags for flag in ("amx_int8", "avx512_vnni", "avx_vnni"))
 
 
 def main():
@@ -261,23 +263,25 @@ def main():
     parser.add_argument("--timeout", type=int, default=3000)
     arguments = parser.parse_args()
     missing = [package for path, package in NEEDED if not os.path.exists(path)]
-    with open("/proc/cpuinfo", encoding="utf-8") as f:
-        here = "avx512_vnni" in f.read()
+    missing += [package for program, package in bochs.NEEDED if not shutil.which(program)]
+    n_bad = 0
     with tempfile.TemporaryDirectory() as folder:
         try:
-            if here:
-                raise Skip("this CPU has AVX-512 and VNNI; the unit tests use them")
+            if has_instructions():
+                raise Skip("this CPU has AMX, AVX-512 and VNNI; the unit tests use them")
             if missing:
                 raise Skip("missing Debian packages: " + " ".join(missing))
+            emulator = bochs.build(arguments.tests)
             kernel = find_kernel(folder)
             machine = Machine(folder)
             build(machine, arguments)
-            machine.image(kernel)
-            start = time.monotonic()
-            said = machine.boot(arguments.timeout)
-            print(f"emulated in {time.monotonic() - start:.0f} s")
-            n_bad = machine.judge(said)
-        except Skip as reason:
+            for cpu in dict.fromkeys(job[0] for job in machine.jobs):
+                start = time.monotonic()
+                machine.image(kernel, cpu)
+                said = machine.boot(emulator, cpu, arguments.timeout)
+                print(f"{cpu} emulated in {time.monotonic() - start:.0f} s")
+                n_bad += machine.judge(cpu, said)
+        except (Skip, bochs.Unavailable) as reason:
             print("skipped:", reason)
             return SKIPPED
     print(f"{len(machine.jobs) - n_bad} of {len(machine.jobs)} good")

@@ -180,37 +180,38 @@ static inline void run_emulated(const char *path, const char *cpu, const vq_tens
 #endif
 }
 
-// The shared object of one variant; NULL: nobody could run it.
-static inline const char *object_of(const vq_module *m, const char *cpu, bool runs) {
+// Makes the shared object of one variant, or finds out whether the other half made it.
+static inline bool have_object(const vq_module *m, const char *cpu, const char *path) {
 #ifdef RECORDED
-  (void)m, (void)runs;
-  const char *path = record_path(shape("%s.so", cpu));
-  return access(path, F_OK) == 0 ? path : NULL;
+  (void)m, (void)cpu;
+  return access(path, F_OK) == 0;
 #else
-  const char *path = runs ? shape("%s/model.so", dir) : record_path(shape("%s.so", cpu));
   vq_backend_options opt = {.cpu = cpu, .runtime_lib = TEST_RUNTIME_LIB};
   if (path) OK(vq_backend_emit(m, VQ_EMIT_SO, path, &opt, &diag));
-  return path;
+  return path != NULL;
 #endif
 }
 
 // AMX and AVX-VNNI are emulated where this CPU lacks them; whatever else it lacks, the
-// variant is not run.
+// variant is not run. All that it lacks is recorded.
 static inline void try_variant(const vq_module *m, const vq_target_info *t,
                                const vq_tensor *in, const vq_tensor *want) {
   const uint64_t known = VITQ_ISA_AMX_INT8 | VITQ_ISA_AVX_VNNI;
   bool native = vq_target_runs_here(t->requires);
   bool runs = vq_target_runs_here(t->requires & ~known);
-  const char *path = object_of(m, t->name, runs);
-  if (path && native) {
+  bool wanted = RECORDED_ONLY || !native;
+  const char *record = wanted ? record_path(shape("%s.so", t->name)) : NULL;
+  const char *path = record ? record : runs ? shape("%s/model.so", dir) : NULL;
+  bool have = have_object(m, t->name, path);
+  if (have && native) {
     run_variant(path, t->name, in, want);
     if (RECORDED_ONLY) printf("%s: RUN\n", t->name);
-  } else if (path && runs) {
+  } else if (have && runs) {
     run_emulated(path, t->name, in, want);
-  } else if (!RECORDED_ONLY || path) {
-    printf("%s: SKIPPED, this CPU cannot run it%s\n", t->name, path ? ", RECORDED" : "");
+  } else if (!RECORDED_ONLY || have) {
+    printf("%s: SKIPPED, this CPU cannot run it%s\n", t->name, record ? ", RECORDED" : "");
   }
-  if (path && runs && !RECORDED_ONLY) unlink(path);
+  if (have && !record) unlink(path);
 }
 
 static inline vq_tensor *tensors(unsigned n, const vq_type *const *type) {

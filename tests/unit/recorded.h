@@ -1,6 +1,6 @@
 // Tests of compiled code in two halves, for instructions that this CPU lacks. With
 // VITQC_TEST_RECORDS=FOLDER in the environment a program also leaves there, of each
-// comparison, the expected results and the shared objects that it could not run itself.
+// comparison, the expected results and the shared objects of what this CPU lacks.
 // The same source built with RECORDED is a program without interpreter and compiler that
 // makes the same inputs, reads those files and runs them: in a machine that has the
 // instructions (tests/emulated).
