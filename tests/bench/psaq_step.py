@@ -1,7 +1,7 @@
 """Times a step of picture synthesis (PSAQ-ViT) against the same in PyTorch.
 
 usage: psaq_step.py MODEL.onnx --vitqc PATH [--threads=2,1] [--rounds=N]
-                    [--batch=32]
+                    [--batch=32] [--steps=3]
 
 A step is the model and its loss forward and backward to the pixels of a batch:
 cross-entropy, total variation and the entropy of patches of every block, in its
@@ -10,9 +10,9 @@ mirrored by, PyTorch's does not. MODEL.onnx gives vitqc its weights; PyTorch run
 a ViT-Ti of its own with random ones, whose time is the same.
 
 vitqc makes as many pictures as threads work on, with few and with more steps: the
-difference is without generating code. Both take turns, and each round's ratio is
-one of two numbers measured one after the other, since machines are shared. Needs
-PyPI's torch.
+difference is without generating code. Both take turns, some steps in each round, whose
+ratio is one of two numbers measured one after the other, since machines are shared.
+Needs PyPI's torch.
 """
 import argparse
 import math
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 
-STEPS = 2  # of the short run
+SHORT = 2  # steps of a picture in the short run
 
 
 # ---- PyTorch ---------------------------------------------------------------------
@@ -95,13 +95,14 @@ def torch_step(batch):
     return step
 
 
-def time_torch(step, threads):
+def time_torch(step, threads, steps):
     import torch
     torch.set_num_threads(threads)
     step()
     start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
+    for _ in range(steps):
+        step()
+    return (time.perf_counter() - start) / steps
 
 
 # ---- vitqc -----------------------------------------------------------------------
@@ -118,9 +119,9 @@ def synthesis_seconds(args, threads, pictures, steps):
 
 
 def time_vitqc(args, threads):
-    steps = max(args.batch // threads, 1)
-    less = synthesis_seconds(args, threads, threads, STEPS)
-    more = synthesis_seconds(args, threads, threads, STEPS + steps)
+    steps = max(args.steps * args.batch // threads, 1)
+    less = synthesis_seconds(args, threads, threads, SHORT)
+    more = synthesis_seconds(args, threads, threads, SHORT + steps)
     return (more - less) * args.batch / (threads * steps)
 
 
@@ -133,6 +134,7 @@ def main():
     parser.add_argument("--threads", default="2,1")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=3)
     args = parser.parse_args()
     try:
         import torch
@@ -143,7 +145,7 @@ def main():
         ours, theirs = [], []
         for _ in range(args.rounds):
             ours.append(time_vitqc(args, threads))
-            theirs.append(time_torch(step, threads))
+            theirs.append(time_torch(step, threads, args.steps))
         ratio = [b / a for a, b in zip(ours, theirs)]
         print(f"{threads} threads, batch {args.batch}: vitqc {min(ours):.2f} s, "
               f"PyTorch {torch.__version__} {min(theirs):.2f} s a step (fastest of "
