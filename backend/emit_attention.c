@@ -9,7 +9,7 @@
 #include "elt.h"
 #include "heads.h"
 #include "loop.h"
-#include "tile.h"
+#include "panels.h"
 #include "vmath.h"
 
 #define SCRATCH_MAX (4 << 20)
@@ -234,11 +234,7 @@ static void set_scratch(const vq_emit *e, attention *a) {
   a->sums = vq_atk(e, e->f32, e->scratch, part[3]);
   a->tile = vq_atk(e, e->f32, e->scratch, part[4]);
   a->zeros = vq_atk(e, e->f32, e->scratch, part[5]);
-  LLVMTypeRef type = vq_vec_type(e->f32, a->lanes);
-  vq_loop l;
-  vq_loop_range(e, &l, VQ_TILE_COLS, a->lanes);
-  vq_store(e, LLVMConstNull(type), vq_at(e, e->f32, a->zeros, l.i), 4);
-  vq_loop_end(e, &l);
+  vq_panels_clear(e, a->zeros);
 }
 
 vq_status emit_attention(vq_emit *e) {
