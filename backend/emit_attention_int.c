@@ -21,6 +21,7 @@
 #include "quant.h"
 #include "tile.h"
 #include "widen.h"
+#include "words.h"
 
 #define SCRATCH_MAX (4 << 20)
 #define ROWS VQ_AMX_ROWS  // more than VQ_HEADS_BLOCK_ROWS
@@ -78,7 +79,7 @@ static int64_t scratch_parts(const attention *a, bool wide, int64_t *part) {
   const int64_t size[N_PART] = {
       [K] = a->s.m_pad * d,         [V] = a->s.e_pad * m, [INIT] = a->s.m_pad,
       [Q] = rows * d,               [SCORES] = rows * a->s.m_pad,
-      [CODES] = rows * (wide ? a->s.m_pad / 2 : m),
+      [CODES] = rows * (wide ? a->s.m_pad / 2 : m) + VQ_PANEL,
       [SUMS] = rows,                [TILE] = VQ_AMX_SUMS,
       [ZEROS] = VQ_TILE_COLS,       [CONFIG] = VQ_AMX_CONFIG};
   int64_t at = 0;
@@ -353,21 +354,30 @@ static void max_step(const vq_emit *e, void *user, LLVMValueRef col,
   v[0] = vq_combine_max(e, s, v[0]);
 }
 
+// Codes of probabilities as i16 or i8. A whole register of AVX2 packs as if they could be
+// anything, elsewhere to cut them off is one instruction.
+static LLVMValueRef code_as(const vq_emit *e, LLVMValueRef p, LLVMTypeRef elem) {
+  LLVMTypeRef type = vq_vec_type(elem, vq_lanes_of(LLVMTypeOf(p)));
+  bool words = LLVMTypeOf(p) != type && vq_elem_type(LLVMTypeOf(p)) != e->i32;
+  if (words && e->target->vector_bits == 256) return vq_word_pack_u8(e, p);
+  return LLVMBuildTrunc(e->b, p, type, "");
+}
+
 static void code_step(const vq_emit *e, void *user, LLVMValueRef col,
                       unsigned lanes, unsigned n, LLVMValueRef *v) {
   const score_row *r = user;
   bool sums = max_of_sums(r->a);
-  LLVMTypeRef type = sums ? ints(e, r->a) : vq_vec_type(e->f32, lanes);
+  LLVMTypeRef type = vq_vec_type(sums ? e->i32 : e->f32, lanes);
   LLVMValueRef s = vq_load(e, type, vq_at(e, e->f32, r->scores, col), 4);
   if (sums) s = scaled(e, r->a, s);
   s = LLVMBuildFSub(e->b, s, vq_splat(e, r->max, lanes), "");
   LLVMValueRef p = vq_quant_prob_code(e, &r->a->prob, s);
   LLVMTypeRef code = r->a->wide ? LLVMInt16TypeInContext(e->lc) : e->i8;
-  LLVMValueRef c = LLVMBuildTrunc(e->b, p, vq_vec_type(code, lanes), "");
-  vq_store_n(e, c, vq_at(e, code, r->codes, col), 1, r->a->wide ? lanes : n);
+  vq_store(e, code_as(e, p, code), vq_at(e, code, r->codes, col), 1);
   if (n < lanes)
     p = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), p,
                         LLVMConstNull(LLVMTypeOf(p)), "");
+  p = vq_quant_widen(e, VQ_u8, p, vq_elem_type(LLVMTypeOf(v[0])));
   v[0] = LLVMBuildAdd(e->b, v[0], p, "");
 }
 
@@ -403,16 +413,22 @@ static void max_rows(const vq_emit *e, const attention *a) {
   vq_loop_end(e, &l);
 }
 
+// Sums of the codes of a row, lane by lane: words where these hold them.
+static LLVMTypeRef code_sums(const vq_emit *e, const attention *a) {
+  unsigned lanes = a->prob.lanes;
+  bool words = !a->prob.table && (a->s.m + lanes - 1) / lanes * 255 <= UINT16_MAX;
+  return vq_vec_type(words ? LLVMInt16TypeInContext(e->lc) : e->i32, lanes);
+}
+
 // Scores to codes, and 1 / their sum.
 static void code_rows(const vq_emit *e, const attention *a) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
   score_row r = score_row_at(e, a, l.i);
-  LLVMValueRef sum = LLVMConstNull(ints(e, a)), to = vq_at(e, e->f32, a->sums, l.i);
+  LLVMValueRef sum = LLVMConstNull(code_sums(e, a)), to = vq_at(e, e->f32, a->sums, l.i);
   r.max = vq_load(e, e->f32, to, 4);
-  vq_row_each(e, a->s.m, a->lanes, code_step, &r, 1, &sum);
-  sum = vq_reduce(e, sum, add_ints);
-  sum = LLVMBuildSub(e->b, sum, vq_ki_like(e->i32, (int32_t)(a->prob.extra * a->s.m)), "");
+  vq_row_each(e, a->s.m, a->prob.lanes, code_step, &r, 1, &sum);
+  sum = vq_reduce(e, vq_quant_widen(e, VQ_u8, sum, e->i32), add_ints);
   sum = LLVMBuildSIToFP(e->b, sum, e->f32, "");
   vq_store(e, LLVMBuildFDiv(e->b, vq_kf32(e, 1), sum, ""), to, 4);
   vq_loop_end(e, &l);

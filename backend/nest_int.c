@@ -186,7 +186,7 @@ static val codes(const vq_emit *e, const heads *a, val most) {
   vq_loop_begin(e, &j, zero, vq_k64(e, a->m), 1, 1, &zero);
   val t = vq_elt_load(e, VQ_f32, a->score, j.i, 1, 1);
   val p = vq_quant_prob_code(e, &prob, LLVMBuildFSub(e->b, t, most, ""));
-  p = LLVMBuildSub(e->b, p, vq_ki_like(e->i32, prob.extra), "");
+  p = vq_quant_widen(e, VQ_u8, p, e->i32);
   vq_elt_store(e, VQ_i32, p, a->score, j.i, 1);
   j.v[0] = vq_add(e, j.v[0], LLVMBuildSExt(e->b, p, e->i64, ""));
   vq_loop_end(e, &j);

@@ -9,7 +9,9 @@
 
 #include "elt.h"
 #include "loop.h"
+#include "vq/exp2.h"
 #include "vq/piecewise.h"
+#include "words.h"
 
 typedef LLVMValueRef val;
 
@@ -315,21 +317,68 @@ val vq_quant_emit(const vq_emit *e, const vq_op *op, val *in) {
 
 // ---- probabilities -------------------------------------------------------------
 
-// The low bits of r = d + MAGIC hold rne(d), so r << 23 is what must be added
-// to the exponent of 2^(d - rne(d)); the bits of MAGIC itself are shifted out.
-static val code_by_level(const vq_emit *e, val d, double levels) {
-  LLVMTypeRef ints = lanes_of(e->i32, d);
-  d = at_least(e, d, kf(d, -30));
-  val r = add(e, d, kf(d, MAGIC));
-  val f = sub(e, d, sub(e, r, kf(d, MAGIC)));
-  val p = add(e, mul(e, f, kf(d, (double)VQ_EXP2_C3)), kf(d, (double)VQ_EXP2_C2));
-  p = add(e, mul(e, p, f), kf(d, (double)VQ_EXP2_C1));
-  p = add(e, mul(e, p, f), kf(d, (double)VQ_EXP2_C0));
-  val up = LLVMBuildShl(e->b, LLVMBuildBitCast(e->b, r, ints, ""),
-                        vq_ki_like(ints, 23), "");
-  p = LLVMBuildAdd(e->b, LLVMBuildBitCast(e->b, p, ints, ""), up, "");
-  p = LLVMBuildBitCast(e->b, p, LLVMTypeOf(d), "");
-  return rounded_bits(e, mul(e, p, kf(d, levels)));
+// Bytes 2^i, and 0 for i of 8 to 15: pshufb takes 0 for what is negative as well. A word
+// gets both bytes of 2^i, the low one by i, the high one by i - 8.
+static val byte_powers(const vq_emit *e, val n, int32_t top) {
+  LLVMTypeRef words = LLVMTypeOf(n);
+  val power[32], add[32], low[32];
+  for (unsigned i = 0; i < 32; i++) {
+    power[i] = LLVMConstInt(e->i8, i % 16 < 8 ? 1u << i % 16 : 0, false);
+    add[i] = LLVMConstInt(e->i8, (unsigned long long)(top - (i % 2 ? 8 : 0)), true);
+    low[i] = LLVMConstInt(e->i32, i / 2 * 2, false);
+  }
+  n = LLVMBuildBitCast(e->b, n, LLVMVectorType(e->i8, 32), "");
+  n = LLVMBuildShuffleVector(e->b, n, n, LLVMConstVector(low, 32), "");
+  n = LLVMBuildAdd(e->b, n, LLVMConstVector(add, 32), "");
+  val arg[] = {LLVMConstVector(power, 32), n};
+  return LLVMBuildBitCast(e->b, vq_intrinsic(e, "llvm.x86.avx2.pshuf.b", NULL, 0, arg, 2),
+                          words, "");
+}
+
+// The same of words in a register, which are chosen by the low five bits of n.
+static val word_powers(const vq_emit *e, val n, int32_t top) {
+  LLVMTypeRef word = vq_elem_type(LLVMTypeOf(n));
+  val power[32];
+  for (int32_t i = 0; i < 32; i++) {
+    int32_t at = top + (i ? i - 32 : 0);
+    power[i] = LLVMConstInt(word, at < 0 ? 0 : 1u << at, false);
+  }
+  val arg[] = {LLVMConstVector(power, VQ_COUNT(power)), n};
+  return vq_intrinsic(e, "llvm.x86.avx512.permvar.hi.512", NULL, 0, arg, 2);
+}
+
+// 2^(top + n) as words, 0 where that is no integer; -16 <= n <= 0.
+static val powers(const vq_emit *e, val n, int32_t top) {
+  LLVMTypeRef words = LLVMTypeOf(n);
+  unsigned bits = vq_lanes_of(words) * 16;
+  if (bits == 512 && e->target->vector_bits == 512) return word_powers(e, n, top);
+  if (bits == 256 && e->target->vector_bits == 256) return byte_powers(e, n, top);
+  // The upper half of that power as f32, 7 bits of its fraction below the exponent.
+  n = LLVMBuildShl(e->b, n, vq_ki_like(words, 7), "");
+  n = LLVMBuildAdd(e->b, n, vq_ki_like(words, (127 + top) << 7), "");
+  LLVMTypeRef ints = lanes_of(e->i32, n);
+  n = LLVMBuildShl(e->b, LLVMBuildZExt(e->b, n, ints, ""), vq_ki_like(ints, 16), "");
+  n = LLVMBuildBitCast(e->b, n, lanes_of(e->f32, n), "");
+  return vq_word_pack_i32(e, LLVMBuildFPToSI(e->b, n, ints, ""));
+}
+
+// The integer nearest to D / VQ_EXP2_STEPS.
+static val octave(const vq_emit *e, val d) {
+  LLVMTypeRef words = LLVMTypeOf(d);
+  if (vq_word_has_mulhrs(e, d)) return vq_word_mulhrs(e, d, vq_ki_like(words, 1 << 4));
+  d = LLVMBuildAdd(e->b, d, vq_ki_like(words, VQ_EXP2_STEPS / 2), "");
+  return LLVMBuildAShr(e->b, d, vq_ki_like(words, 11), "");
+}
+
+// vq/exp2.h.
+static val code_by_level(const vq_emit *e, val d, int64_t levels) {
+  vq_exp2 p = vq_exp2_of(levels);
+  d = vq_word_round(e, d);
+  LLVMTypeRef words = LLVMTypeOf(d);
+  val f = LLVMBuildShl(e->b, d, vq_ki_like(words, 5), ""), y = vq_ki_like(words, p.c[3]);
+  for (unsigned i = 3; i-- > 0;)
+    y = LLVMBuildAdd(e->b, vq_word_mulhrs(e, f, y), vq_ki_like(words, p.c[i]), "");
+  return vq_word_mulhrs(e, y, powers(e, octave(e, d), p.top));
 }
 
 // Weight `i` of a table, 0 behind its end.
@@ -354,7 +403,7 @@ static val code_by_table(const vq_emit *e, const vq_quant_prob *p, val d) {
 }
 
 vq_quant_prob vq_quant_prob_of(const vq_emit *e, const vq_attrs_attention_int *a) {
-  vq_quant_prob p = {.attrs = a, .extra = a->table.n ? 0 : MAGIC_BITS};
+  vq_quant_prob p = {.attrs = a, .lanes = vq_f32_lanes(e->target) * (a->table.n ? 1 : 2)};
   val w[257];
   if (!a->table.n) return p;
   for (unsigned i = 0; i <= a->table.n; i++) w[i] = vq_kf32(e, weight_at(a, i));
@@ -364,7 +413,7 @@ vq_quant_prob vq_quant_prob_of(const vq_emit *e, const vq_attrs_attention_int *a
 
 val vq_quant_prob_code(const vq_emit *e, const vq_quant_prob *p, val d) {
   return p->attrs->table.n ? code_by_table(e, p, d)
-                           : code_by_level(e, d, (double)p->attrs->levels);
+                           : code_by_level(e, d, p->attrs->levels);
 }
 
 // ---- layer_norm ----------------------------------------------------------------

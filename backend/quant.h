@@ -31,13 +31,12 @@ void vq_quant_norm(const vq_emit *e, LLVMValueRef sum, LLVMValueRef square,
                    int64_t n, LLVMValueRef eps, LLVMValueRef *mean,
                    LLVMValueRef *inv);
 
-// Codes of probabilities 2^d, d <= 0 or NaN, as i32: rne(f32(2^d * levels)), or by
-// the table of the op. `extra`, of which the low 22 bits are zero, is to be
-// subtracted from a code or `n` times from a sum of n.
+// Codes of probabilities, 0 to 255, of scores that are d below the largest, d <= 0 or NaN:
+// by the table of the op, as i32, or by vq/exp2.h, as i16. The best vector has `lanes` lanes.
 typedef struct vq_quant_prob {
   const vq_attrs_attention_int *attrs;
   LLVMValueRef table;  // in memory of the module; NULL: none
-  int64_t extra;
+  unsigned lanes;
 } vq_quant_prob;
 vq_quant_prob vq_quant_prob_of(const vq_emit *e, const vq_attrs_attention_int *a);
 LLVMValueRef vq_quant_prob_code(const vq_emit *e, const vq_quant_prob *p,

@@ -2,24 +2,43 @@
 #include "words.h"
 
 #include "loop.h"
+#include "vmath.h"
 
 typedef LLVMValueRef val;
 
 static LLVMTypeRef word(const vq_emit *e) { return LLVMInt16TypeInContext(e->lc); }
 
-val vq_word_mulhrs(const vq_emit *e, val a, val b) {
-  unsigned lanes = vq_lanes_of(LLVMTypeOf(a));
+bool vq_word_has_mulhrs(const vq_emit *e, val a) {
+  unsigned bits = vq_lanes_of(LLVMTypeOf(a)) * 16, most = e->target->vector_bits;
+  return most >= 256 && bits <= most && (bits == 128 || bits == 256 || bits == 512);
+}
+
+// Twice the upper word of the product, and the two upper bits, rounded, of the lower one.
+static val mulhrs_sse2(const vq_emit *e, val a, val b) {
+  LLVMTypeRef type = LLVMTypeOf(a);
   const val arg[] = {a, b};
-  if (e->target->vector_bits >= 256 && lanes * 16 <= e->target->vector_bits) {
-    if (lanes == 8) return vq_intrinsic(e, "llvm.x86.ssse3.pmul.hr.sw.128", NULL, 0, arg, 2);
-    if (lanes == 16) return vq_intrinsic(e, "llvm.x86.avx2.pmul.hr.sw", NULL, 0, arg, 2);
-    if (lanes == 32) return vq_intrinsic(e, "llvm.x86.avx512.pmul.hr.sw.512", NULL, 0, arg, 2);
-  }
-  LLVMTypeRef wide = vq_vec_type(e->i32, lanes);
+  val high = vq_intrinsic(e, "llvm.x86.sse2.pmulh.w", NULL, 0, arg, 2);
+  val low = LLVMBuildLShr(e->b, LLVMBuildMul(e->b, a, b, ""), vq_ki_like(type, 13), "");
+  low = LLVMBuildAdd(e->b, low, vq_ki_like(type, 2), "");
+  low = LLVMBuildLShr(e->b, low, vq_ki_like(type, 2), "");
+  return LLVMBuildAdd(e->b, LLVMBuildAdd(e->b, high, high, ""), low, "");
+}
+
+static val mulhrs_plain(const vq_emit *e, val a, val b) {
+  LLVMTypeRef type = LLVMTypeOf(a), wide = vq_vec_type(e->i32, vq_lanes_of(type));
   val x = LLVMBuildSExt(e->b, a, wide, ""), y = LLVMBuildSExt(e->b, b, wide, "");
   x = LLVMBuildAdd(e->b, LLVMBuildMul(e->b, x, y, ""), vq_ki_like(wide, 1 << 14), "");
-  x = LLVMBuildAShr(e->b, x, vq_ki_like(wide, 15), "");
-  return LLVMBuildTrunc(e->b, x, vq_vec_type(word(e), lanes), "");
+  return LLVMBuildTrunc(e->b, LLVMBuildAShr(e->b, x, vq_ki_like(wide, 15), ""), type, "");
+}
+
+val vq_word_mulhrs(const vq_emit *e, val a, val b) {
+  static const char *const name[] = {"llvm.x86.ssse3.pmul.hr.sw.128",
+                                     "llvm.x86.avx2.pmul.hr.sw",
+                                     "llvm.x86.avx512.pmul.hr.sw.512"};
+  const val arg[] = {a, b};
+  unsigned lanes = vq_lanes_of(LLVMTypeOf(a));
+  if (vq_word_has_mulhrs(e, a)) return vq_intrinsic(e, name[lanes / 16], NULL, 0, arg, 2);
+  return (lanes == 8 ? mulhrs_sse2 : mulhrs_plain)(e, a, b);
 }
 
 // ---- packing -------------------------------------------------------------------
@@ -37,6 +56,14 @@ static val part(const vq_emit *e, val x, unsigned from, unsigned n) {
   for (unsigned i = 0; i < n; i++) map[i] = LLVMConstInt(e->i32, from + i, false);
   return LLVMBuildShuffleVector(e->b, x, LLVMGetPoison(LLVMTypeOf(x)),
                                 LLVMConstVector(map, n), "");
+}
+
+// The lanes of b behind those of a.
+static val join(const vq_emit *e, val a, val b) {
+  val map[32];
+  unsigned n = 2 * vq_lanes_of(LLVMTypeOf(a));
+  for (unsigned i = 0; i < n; i++) map[i] = LLVMConstInt(e->i32, i, false);
+  return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(map, n), "");
 }
 
 // x, elements of twice the result's width, by the instruction for results of 128, 256 or
@@ -67,6 +94,39 @@ val vq_word_pack_i32(const vq_emit *e, val x) {
   if (packs(e, lanes, 16)) return pack(e, x, 16, name);
   return LLVMBuildTrunc(e->b, clamp(e, x, INT16_MIN, INT16_MAX),
                         vq_vec_type(word(e), lanes), "");
+}
+
+// A vector of the target's width, rounded; what is beyond i32, or a NaN, gives -2^31.
+static val to_i32(const vq_emit *e, val x) {
+  const val all = LLVMConstAllOnes(LLVMInt16TypeInContext(e->lc));
+  val arg[] = {x, LLVMConstNull(LLVMVectorType(e->i32, vq_lanes_of(LLVMTypeOf(x)))), all,
+               LLVMConstInt(e->i32, 4, false)};
+  switch (e->target->vector_bits) {
+    case 512: return vq_intrinsic(e, "llvm.x86.avx512.mask.cvtps2dq.512", NULL, 0, arg, 4);
+    case 256: return vq_intrinsic(e, "llvm.x86.avx.cvt.ps2dq.256", NULL, 0, arg, 1);
+    default: return vq_intrinsic(e, "llvm.x86.sse2.cvtps2dq", NULL, 0, arg, 1);
+  }
+}
+
+// Of one lane, and of no whole vectors.
+static val round_plain(const vq_emit *e, val x) {
+  LLVMTypeRef type = LLVMTypeOf(x);
+  LLVMTypeRef ints = vq_vec_type(e->i32, vq_lanes_of(type));
+  val least = vq_kf_like(type, INT16_MIN), most = vq_kf_like(type, INT16_MAX);
+  val more = LLVMBuildFCmp(e->b, LLVMRealOGT, x, least, "");
+  x = LLVMBuildSelect(e->b, more, x, least, "");
+  val less = LLVMBuildFCmp(e->b, LLVMRealOLT, x, most, "");
+  x = LLVMBuildSelect(e->b, less, x, most, "");
+  return LLVMBuildFPToSI(e->b, vq_vround(e, x), ints, "");
+}
+
+val vq_word_round(const vq_emit *e, val x) {
+  unsigned lanes = vq_lanes_of(LLVMTypeOf(x)), piece = vq_f32_lanes(e->target);
+  if (lanes == 2 * piece)
+    x = join(e, to_i32(e, part(e, x, 0, piece)), to_i32(e, part(e, x, piece, piece)));
+  else
+    x = lanes == piece ? to_i32(e, x) : round_plain(e, x);
+  return vq_word_pack_i32(e, x);
 }
 
 val vq_word_pack_u8(const vq_emit *e, val x) {

@@ -1,26 +1,15 @@
 // attention_int: attention of codes, as docs/integer-semantics.md states it.
 #include "eval/eval_ops.h"
-#include "vq/piecewise.h"
+#include "vq/exp2.h"
 
 #include <stdlib.h>
 
 static double f32(double v) { return (double)(float)v; }
 
-// 2^d for d <= 0 as every kernel computes it: a cubic on [-1/2, 1/2], with
-// coefficients that minimise the largest relative error (1e-4), times a power
-// of two. Below 2^-30 every code is 0 anyhow.
-static double exp2_code(double d) {
-  d = d > -30 ? d : -30;  // a NaN as well
-  double n = nearbyint(d), f = d - n;
-  double p = f32(f32(f * (double)VQ_EXP2_C3) + (double)VQ_EXP2_C2);
-  p = f32(f32(p * f) + (double)VQ_EXP2_C1);
-  p = f32(f32(p * f) + (double)VQ_EXP2_C0);
-  return ldexp(p, (int)n);
-}
-
-// The code of probability 2^d.
-static double code_of(const vq_attrs_attention_int *a, double d) {
-  if (!a->table.n) return nearbyint(f32(exp2_code(d) * (double)a->levels));
+// The code of a score that is d below the largest, d <= 0 or NaN; `p` is for codes without
+// table.
+static double code_of(const vq_attrs_attention_int *a, const vq_exp2 *p, double d) {
+  if (!a->table.n) return vq_exp2_code(p, d > INT16_MIN ? (int32_t)nearbyint(d) : INT16_MIN);
   double t = f32(d * -(double)a->rate), n = a->table.n;
   t = t < n ? t : n;  // a NaN as well
   int64_t code = t > 0 ? (int64_t)nearbyint(t) : 0;
@@ -47,8 +36,9 @@ static double code_row(const head *h, const double *s, int64_t row, double *p) {
     p[j] = t;
     most = t > most ? t : most;
   }
+  vq_exp2 words = vq_exp2_of(a->levels);
   for (int64_t j = 0; j < h->m; j++) {
-    p[j] = code_of(a, f32(p[j] - most));
+    p[j] = code_of(a, &words, f32(p[j] - most));
     sum += p[j];
   }
   return sum;

@@ -3,6 +3,7 @@
 
 #include "quant/lower_int.h"
 #include "vq/eval.h"
+#include "vq/exp2.h"
 
 // ---- linear, patch_embed -----------------------------------------------------------
 
@@ -81,11 +82,11 @@ bool vq_lower_mean(vq_lowering *lo, vq_op *op) {
 
 static const double log2e = 1.4426950408889634;
 
-static vq_value *scaled_bias(vq_lowering *lo, vq_value *bias) {
+static vq_value *scaled_bias(vq_lowering *lo, vq_value *bias, double by) {
   float *b = vq_quant_floats(lo->pc, bias);
   if (!b) return NULL;
   for (int64_t i = 0; i < vq_type_count(bias->type); i++)
-    b[i] = (float)((double)b[i] * log2e);
+    b[i] = (float)((double)b[i] * by);
   return vq_quant_const(lo->m, bias->name, "log2", VQ_f32, bias->type->rank,
                         bias->type->dim, b);
 }
@@ -132,13 +133,14 @@ bool vq_lower_attention(vq_lowering *lo, vq_op *op) {
   if (!common_product(&c[0], &c[1], &product)) return false;
   vq_value *bias = vq_in_opt(op, 3);
   if (bias && !vq_const_of(bias)) return false;
-  if (bias && !(bias = scaled_bias(lo, bias))) return vq_lower_replace(lo, op, NULL);
-  double scale = product * (double)a->scale * log2e;
-  vq_attrs_attention_int at = {.heads = a->heads, .scale = (float)scale,
+  vq_attrs_attention_int at = {.heads = a->heads,
                                .q_zero = (int64_t)vq_lower_zero(&c[0]),
                                .k_zero = (int64_t)vq_lower_zero(&c[1]),
                                .v_zero = (int64_t)vq_lower_zero(&c[2])};
   probability_codes(lo, a, &at);
+  double unit = at.table.n ? log2e : log2e * VQ_EXP2_STEPS;  // of scores, ln 2 or a step
+  if (bias && !(bias = scaled_bias(lo, bias, unit))) return vq_lower_replace(lo, op, NULL);
+  at.scale = (float)(product * (double)a->scale * unit);
   vq_value *in[] = {c[0].q, c[1].q, c[2].q, bias};
   vq_value *y = vq_build1(&lo->b, VQ_OP_attention_int, in, bias ? 4 : 3, &at, VQ_LIT(""));
   if (y)

@@ -1,10 +1,12 @@
 // Matrix products, convolution and attention of sizes that fit no block,
-// against plain loops: the same bits, because the order of sums is defined.
+// against plain loops: the same bits, because the order of sums is defined. Powers of two
+// in words against their bound.
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "vq/eval.h"
+#include "vq/exp2.h"
 #include "vq/strbuf.h"
 #include "vq/text.h"
 
@@ -209,6 +211,26 @@ START_TEST(test_attention) {
 }
 END_TEST
 
+// What exp2.h states, of every exponent.
+START_TEST(test_exp2) {
+  for (int levels = 1; levels < 256; levels++) {
+    vq_exp2 p = vq_exp2_of(levels);
+    double worst = 0;
+    int last = 0;
+    bool grows = true;
+    for (int d = INT16_MIN; d <= 0; d++) {
+      int code = vq_exp2_code(&p, d);
+      grows &= code >= last;
+      last = code;
+      worst = fmax(worst, fabs(code - levels * exp2(d / (double)VQ_EXP2_STEPS)));
+    }
+    ck_assert_double_le(worst, 0.54);
+    ck_assert(grows);
+    ck_assert_int_eq(last, levels);
+  }
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("eval_nn");
   TCase *t = tcase_create("eval_nn");
@@ -219,6 +241,7 @@ int main(void) {
   tcase_add_test(t, test_conv2d);
   tcase_add_test(t, test_patch_embed);
   tcase_add_test(t, test_attention);
+  tcase_add_test(t, test_exp2);
   suite_add_tcase(s, t);
   SRunner *r = srunner_create(s);
   srunner_run_all(r, CK_NORMAL);

@@ -199,19 +199,36 @@ static void add_attention(text *t, const char *type, int zero, int batch, int he
     for (int i = 0; i < 3; i++)
       vq_strbuf_printf(&s, "%s%%a%u", i ? ", " : "", arg(t, in[i]));
   }
+  bool table = c % 4 > 1;
   if (batch_b)
-    vq_strbuf_printf(&s, ", %%a%u",
-                     arg(t, shape("%dx%dx%dx%d, f32", batch_b, heads, n, m)));
+    vq_strbuf_printf(&s, ", @n%u", numbers_of(t, shape("%dx%dx%dx%d", batch_b, heads, n, m),
+                                              table ? 1 : 2000));
   const char *y = shape("%dx%dx%d", batch, n, heads * e);
   vq_strbuf_printf(&t->body,
-                   "  %%g%u = attention_int %s {heads = %d, scale = 2.%ue-4, %s,"
+                   "  %%g%u = attention_int %s {heads = %d, scale = %s%u, %s,"
                    " q_zero = %d, k_zero = %d, v_zero = %d} : tensor<%s, f32>\n"
                    "  %%v%u = quantize %%g%u, @n%u, %%a%u {to = \"u8\", lo = 0, hi = 255} :"
                    " tensor<%s, u8>\n",
-                   c, vq_strbuf_z(&s), heads, c, probability[c % 4], zero ? 117 : 5, zero, zero,
-                   y, c, c, numbers(t, heads * e, 2), arg(t, "1, i16"), y);
+                   c, vq_strbuf_z(&s), heads, table ? "0.0002" : "0.4", c, probability[c % 4],
+                   zero ? 117 : 5, zero, zero, y, c, c, numbers(t, heads * e, 2),
+                   arg(t, "1, i16"), y);
   vq_strbuf_release(&s);
   result(t, shape("%s, u8", y));
+}
+
+// Floats, of which one code more or less changes the last bits: differences of scores as
+// spread as `spread` says, or without bias so many of nearly the largest code.
+static void add_codes(text *t, int n, int m, int levels, double spread) {
+  unsigned c = t->n_case, in[3];
+  const char *y = shape("1x%dx16, f32", n);
+  for (int i = 0; i < 3; i++) in[i] = arg(t, shape("1x%dx16, i8", i ? m : n));
+  vq_strbuf_printf(&t->body, "  %%v%u = attention_int %%a%u, %%a%u, %%a%u", c, in[0], in[1],
+                   in[2]);
+  if (spread > 0)
+    vq_strbuf_printf(&t->body, ", @n%u", numbers_of(t, shape("1x1x%dx%d", n, m), spread));
+  vq_strbuf_printf(&t->body, " {heads = 1, scale = 1e-4, levels = %d} : tensor<%s>\n",
+                   levels, y);
+  result(t, y);
 }
 
 START_TEST(gemm) {
@@ -291,6 +308,21 @@ START_TEST(attention) {
 }
 END_TEST
 
+// Every exponent and what saturates, with levels of each power of two; rows whose sums no
+// word holds.
+START_TEST(exponents) {
+  text t = {.n_arg = 0};
+  for (int levels = 1; levels < 256; levels = 2 * levels + 1)
+    add_codes(&t, 3, 1000, levels, 6000);
+  add_codes(&t, 80, 1021, 255, 9000);
+  add_codes(&t, 80, 1021, 128, 9000);
+  add_codes(&t, 17, 261, 181, 500);
+  add_codes(&t, 2, 2071, 255, 0);
+  add_codes(&t, 2, 8321, 255, 0);
+  check_cases(&t);
+}
+END_TEST
+
 START_TEST(norm) {
   static const int size[][2] = {{1, 1}, {9, 7}, {17, 16}, {8, 33}, {3, 67}, {5, 192}};
   text t = {.n_arg = 0};
@@ -327,6 +359,7 @@ int main(void) {
   tcase_add_test(c, tiles);
   tcase_add_test(c, slabs);
   tcase_add_test(c, attention);
+  tcase_add_test(c, exponents);
   tcase_add_test(c, norm);
   tcase_add_test(c, tables);
   return run_kernel_tests(c, "kernels of codes");

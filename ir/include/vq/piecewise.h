@@ -24,14 +24,6 @@ typedef struct vq_piecewise {
   float c[3][VQ_PIECES];
 } vq_piecewise;
 
-// 2^f on [-1/2, 1/2], as attention_int computes it: C0 + f (C1 + f (C2 + f C3)),
-// each operation rounded to binary32, none fused. The coefficients minimise the
-// largest relative error, 1e-4.
-#define VQ_EXP2_C0 0.99992807f
-#define VQ_EXP2_C1 0.69326099f
-#define VQ_EXP2_C2 0.24261113f
-#define VQ_EXP2_C3 0.05517166f
-
 // The table of `fn`: gelu, gelu_tanh, gelu_sigmoid (the forms of op gelu) or
 // silu; false for any other name.
 bool vq_piecewise_of(vq_str fn, vq_piecewise *out);
