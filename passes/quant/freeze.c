@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+// One zero point where all channels have the same, as those of a symmetric range.
 static vq_value *i16_const(vq_module *m, vq_str base, vq_value *zero) {
   int64_t n = vq_type_count(zero->type);
   bool any = false;
@@ -18,7 +19,8 @@ static vq_value *i16_const(vq_module *m, vq_str base, vq_value *zero) {
   int16_t *z = malloc((size_t)n * sizeof *z);
   if (!z) vq_oom((size_t)n * sizeof *z);
   for (int64_t i = 0; i < n; i++) z[i] = vq_entries_zero(zero, i);
-  vq_value *y = vq_quant_const(m, base, "zero", VQ_i16, zero->type->rank,
+  vq_value *y = vq_quant_const(m, base, "zero", VQ_i16,
+                               vq_quant_even(zero) ? 0 : zero->type->rank,
                                zero->type->dim, z);
   free(z);
   return y;

@@ -237,6 +237,12 @@ static bool slice_codes(vq_lowering *lo, vq_value *x, vq_value *q) {
   return true;
 }
 
+static bool all_equal(const int16_t *x, int64_t n) {
+  for (int64_t i = 1; i < n; i++)
+    if (x[i] != x[0]) return false;
+  return true;
+}
+
 // quantize(slice(x)) for all parts of x: slice(quantize(x)), one factor and zero
 // point per channel. q, k and v of a packed projection are quantized in its
 // epilogue that way.
@@ -255,7 +261,8 @@ bool vq_lower_slices(vq_lowering *lo, vq_op *op) {
     a.folded = p.folded;
     lo->b.before = x->def->next;
     vq_value *mult = vq_quant_const(lo->m, x->name, "mult", VQ_f32, 1, &n, p.mult);
-    vq_value *zero = vq_quant_const(lo->m, x->name, "zero", VQ_i16, 1, &n, p.zero);
+    unsigned rank = !all_equal(p.zero, n);
+    vq_value *zero = vq_quant_const(lo->m, x->name, "zero", VQ_i16, rank, &n, p.zero);
     vq_value *q = quantize_with(lo, &a, VQ_OP_quantize, x, mult, zero);
     if (!q)
       vq_lower_replace(lo, op, NULL);
