@@ -177,19 +177,23 @@ static LLVMValueRef start_tail(const vq_emit *e, const gemm *g, LLVMValueRef til
                            vq_at(e, e->i32, pieces, i));
 }
 
-// Rows [lo, hi) of a tile in scratch to memory, the first of it being row `row`.
+// Rows [lo, hi) of a tile in scratch to memory, the first of it being row `row`. Of one or
+// two rows in all, as class tokens are, code for each vector would be long and run once.
 static void finish_sums(const vq_emit *e, const gemm *g, LLVMValueRef tile,
                         LLVMValueRef row, LLVMValueRef lo, LLVMValueRef hi) {
   unsigned lanes = finish_lanes(e, g);
+  bool few = g->m <= 2 && g->cols % lanes == 0;
   if (g->cut) finish_head(e, g, tile, row, lo, hi);
-  vq_loop l;
+  vq_loop l, k;
   vq_loop_begin(e, &l, lo, hi, 1, 0, NULL);
-  for (unsigned c = 0; c < g->cols; c += lanes) {
-    LLVMValueRef i = vq_addk(e, vq_mulk(e, l.i, g->width), c);
-    LLVMValueRef v = start_tail(e, g, tile, i, lanes);
-    vq_chain_store(e, &g->tail, v, vq_add(e, row, l.i), vq_addk(e, g->col, c), lanes,
+  if (few) vq_loop_range(e, &k, g->cols, lanes);
+  for (unsigned c = 0; c < (few ? lanes : g->cols); c += lanes) {
+    LLVMValueRef at = few ? k.i : vq_k64(e, c);
+    LLVMValueRef v = start_tail(e, g, tile, vq_add(e, vq_mulk(e, l.i, g->width), at), lanes);
+    vq_chain_store(e, &g->tail, v, vq_add(e, row, l.i), vq_add(e, g->col, at), lanes,
                    g->cols - c < lanes ? g->cols - c : lanes);
   }
+  if (few) vq_loop_end(e, &k);
   vq_loop_end(e, &l);
 }
 
