@@ -38,24 +38,31 @@ static void add_gemm(text *t, int m, int n, int k, bool bias, int epilogue) {
   add_gemm_of(t, m, n, k, bias, epilogue, false);
 }
 
-// `packed`: q (the last n of m rows), k and v in one tensor, d == e. `batch_b` 0: no
-// bias. `softmax`: that is a result, too.
+// What of q, k and v is in one tensor (then d == e): all (q is the last n of m rows), or
+// k and v alone.
+enum { APART, PACKED, KV_PACKED };
+
+// `batch_b` 0: no bias. `softmax`: that is a result, too.
 static void add_attention(text *t, int batch, int heads, int n, int m, int d,
-                          int e, bool packed, int batch_b, bool softmax) {
+                          int e, int packed, int batch_b, bool softmax) {
   unsigned c = t->n_case, q = 0, k = 0, v = 0;
   const char *in[3] = {shape("%dx%dx%d, f32", batch, n, heads * d),
                        shape("%dx%dx%d, f32", batch, m, heads * d),
                        shape("%dx%dx%d, f32", batch, m, heads * e)};
   vq_strbuf s = {0}, p = {0};
   if (packed) {
-    unsigned x = arg(t, shape("%dx%dx%d, f32", batch, m, 3 * heads * d));
-    for (int i = 0; i < 3; i++)
+    int first = packed == KV_PACKED;
+    unsigned x = arg(t, shape("%dx%dx%d, f32", batch, m, (3 - first) * heads * d));
+    for (int i = first; i < 3; i++)
       vq_strbuf_printf(&t->body,
                        "  %%s%u.%d = slice %%a%u {begin = [0, %d, %d], size ="
                        " [%d, %d, %d]} : tensor<%s>\n",
-                       c, i, x, i ? 0 : m - n, i * heads * d, batch, i ? m : n,
+                       c, i, x, i ? 0 : m - n, (i - first) * heads * d, batch, i ? m : n,
                        heads * d, in[i]);
-    vq_strbuf_printf(&p, "%%s%u.0, %%s%u.1", c, c);
+    if (first)
+      vq_strbuf_printf(&p, "%%a%u, %%s%u.1", arg(t, in[0]), c);
+    else
+      vq_strbuf_printf(&p, "%%s%u.0, %%s%u.1", c, c);
     vq_strbuf_printf(&s, "%s, %%s%u.2", vq_strbuf_z(&p), c);
   } else {
     q = arg(t, in[0]), k = arg(t, in[1]), v = arg(t, in[2]);
@@ -250,24 +257,25 @@ END_TEST
 
 START_TEST(attention) {
   text t = {.n_arg = 0};
-  add_attention(&t, 1, 1, 1, 1, 1, 1, false, 0, false);
-  add_attention(&t, 2, 3, 17, 17, 8, 8, true, 0, false);
-  add_attention(&t, 1, 2, 67, 67, 7, 7, true, 1, false);
-  add_attention(&t, 2, 1, 3, 33, 5, 31, false, 2, false);
-  add_attention(&t, 1, 3, 31, 14, 16, 17, false, 0, false);
-  add_attention(&t, 2, 3, 1, 50, 8, 8, true, 2, false);
-  add_attention(&t, 1, 1, 2, 33, 13, 13, true, 0, false);
+  add_attention(&t, 1, 1, 1, 1, 1, 1, APART, 0, false);
+  add_attention(&t, 2, 3, 17, 17, 8, 8, PACKED, 0, false);
+  add_attention(&t, 1, 2, 67, 67, 7, 7, PACKED, 1, false);
+  add_attention(&t, 2, 1, 3, 33, 5, 31, APART, 2, false);
+  add_attention(&t, 1, 3, 31, 14, 16, 17, APART, 0, false);
+  add_attention(&t, 2, 3, 1, 50, 8, 8, PACKED, 2, false);
+  add_attention(&t, 2, 3, 1, 50, 8, 8, KV_PACKED, 0, false);
+  add_attention(&t, 1, 1, 2, 33, 13, 13, PACKED, 0, false);
   check_cases(&t);
 }
 END_TEST
 
 START_TEST(attention_softmax) {
   text t = {.n_arg = 0};
-  add_attention(&t, 1, 1, 1, 1, 1, 1, false, 0, true);
-  add_attention(&t, 2, 3, 17, 17, 8, 8, true, 0, true);
-  add_attention(&t, 1, 2, 67, 67, 7, 7, true, 1, true);
-  add_attention(&t, 2, 1, 3, 33, 5, 31, false, 2, true);
-  add_attention(&t, 1, 3, 31, 14, 16, 17, false, 0, true);
+  add_attention(&t, 1, 1, 1, 1, 1, 1, APART, 0, true);
+  add_attention(&t, 2, 3, 17, 17, 8, 8, PACKED, 0, true);
+  add_attention(&t, 1, 2, 67, 67, 7, 7, PACKED, 1, true);
+  add_attention(&t, 2, 1, 3, 33, 5, 31, APART, 2, true);
+  add_attention(&t, 1, 3, 31, 14, 16, 17, APART, 0, true);
   check_cases(&t);
 }
 END_TEST

@@ -176,25 +176,32 @@ static const char *const probability[] = {
       "1, 1, 77"
       "]"};
 
-// q, k and v of type `t`, packed in one tensor (then q is the last n of m rows, and
-// d == e) or not;
-// `batch_b` 0: no bias; `zero` of k and v.
+// What of q, k and v is in one tensor (then d == e): all (q is the last n of m rows), or
+// k and v alone.
+enum { APART, PACKED, KV_PACKED };
+
+// q, k and v are of type `t`; `batch_b` 0: no bias; `zero` of k and v.
 static void add_attention(text *t, const char *type, int zero, int batch, int heads, int n,
-                          int m, int d, int e, bool packed, int batch_b) {
+                          int m, int d, int e, int packed, int batch_b) {
   unsigned c = t->n_case;
   const char *in[3] = {shape("%dx%dx%d, %s", batch, n, heads * d, type),
                        shape("%dx%dx%d, %s", batch, m, heads * d, type),
                        shape("%dx%dx%d, %s", batch, m, heads * e, type)};
   vq_strbuf s = {0};
   if (packed) {
-    unsigned x = arg(t, shape("%dx%dx%d, %s", batch, m, 3 * heads * d, type));
-    for (int i = 0; i < 3; i++)
+    int first = packed == KV_PACKED;
+    unsigned x = arg(t, shape("%dx%dx%d, %s", batch, m, (3 - first) * heads * d, type));
+    for (int i = first; i < 3; i++)
       vq_strbuf_printf(&t->body,
                        "  %%s%u.%d = slice %%a%u {begin = [0, %d, %d], size ="
                        " [%d, %d, %d]} : tensor<%s>\n",
-                       c, i, x, i ? 0 : m - n, i * heads * d, batch, i ? m : n,
+                       c, i, x, i ? 0 : m - n, (i - first) * heads * d, batch, i ? m : n,
                        heads * d, in[i]);
-    vq_strbuf_printf(&s, "%%s%u.0, %%s%u.1, %%s%u.2", c, c, c);
+    if (first)
+      vq_strbuf_printf(&s, "%%a%u", arg(t, in[0]));
+    else
+      vq_strbuf_printf(&s, "%%s%u.0", c);
+    vq_strbuf_printf(&s, ", %%s%u.1, %%s%u.2", c, c);
   } else {
     for (int i = 0; i < 3; i++)
       vq_strbuf_printf(&s, "%s%%a%u", i ? ", " : "", arg(t, in[i]));
@@ -291,18 +298,19 @@ START_TEST(attention) {
   for (int i = 0; i < 2; i++) {
     const char *type = i ? "i8" : "u8";
     int zero = i ? 0 : 128;
-    add_attention(&t, type, zero, 1, 1, 1, 1, 4, 1, false, 0);
-    add_attention(&t, type, zero, 2, 3, 17, 17, 8, 8, true, 0);
-    add_attention(&t, type, zero, 1, 2, 67, 67, 12, 12, true, 1);
-    add_attention(&t, type, zero, 2, 1, 3, 33, 20, 31, false, 2);
-    add_attention(&t, type, zero, 1, 3, 31, 14, 64, 17, false, 0);
-    add_attention(&t, type, zero, 1, 2, 15, 50, 36, 40, false, 0);
-    add_attention(&t, type, zero, 1, 1, 65, 67, 64, 64, false, 0);
-    add_attention(&t, type, zero, 1, 2, 197, 33, 32, 33, false, 1);
-    add_attention(&t, type, zero, 2, 3, 1, 50, 8, 8, true, 2);
-    add_attention(&t, type, zero, 1, 1, 2, 33, 20, 20, true, 0);
+    add_attention(&t, type, zero, 1, 1, 1, 1, 4, 1, APART, 0);
+    add_attention(&t, type, zero, 2, 3, 17, 17, 8, 8, PACKED, 0);
+    add_attention(&t, type, zero, 1, 2, 67, 67, 12, 12, PACKED, 1);
+    add_attention(&t, type, zero, 2, 1, 3, 33, 20, 31, APART, 2);
+    add_attention(&t, type, zero, 1, 3, 31, 14, 64, 17, APART, 0);
+    add_attention(&t, type, zero, 1, 2, 15, 50, 36, 40, APART, 0);
+    add_attention(&t, type, zero, 1, 1, 65, 67, 64, 64, APART, 0);
+    add_attention(&t, type, zero, 1, 2, 197, 33, 32, 33, APART, 1);
+    add_attention(&t, type, zero, 2, 3, 1, 50, 8, 8, PACKED, 2);
+    add_attention(&t, type, zero, 2, 3, 1, 50, 8, 8, KV_PACKED, 0);
+    add_attention(&t, type, zero, 1, 1, 2, 33, 20, 20, PACKED, 0);
     for (int n = 0; n < 4; n++)  // every second one: equal but for the scale
-      add_attention(&t, type, zero, 1, 2, 5, 17, 8, 8, true, 0);
+      add_attention(&t, type, zero, 1, 2, 5, 17, 8, 8, PACKED, 0);
   }
   check_cases(&t);
 }

@@ -172,8 +172,8 @@ static const char token[] =
     "  %y = linear %l, @wh : tensor<1x7, f32>\n"
     "  return %y\n}\n";
 
-// drop-rows behind calibration: the same bits, of one query, and q, k and v become
-// codes in one quantize still.
+// drop-rows behind calibration: the same bits, of one query, which has a product of its
+// own; k and v become codes in one requantize still.
 START_TEST(test_rows_of_codes) {
   static const char calibrate[] =
       "insert-quantizers,observe,split-outliers,reparam-layernorm,round-weights";
@@ -192,10 +192,15 @@ START_TEST(test_rows_of_codes) {
   ck_assert_mem_eq(y, want, sizeof y);
   const vq_op *attention = only(&one, VQ_OP_attention_int);
   ck_assert_int_eq(attention->out->type->dim[1], 1);
-  for (unsigned i = 0; i < 3; i++) {
+  const vq_op *q = vq_in(attention, 0)->def;
+  ck_assert_int_eq(q->code, VQ_OP_requantize);
+  ck_assert_int_eq(vq_in(q, 0)->def->code, VQ_OP_linear);
+  ck_assert_int_eq(vq_type_count(q->out->type), 24);
+  for (unsigned i = 1; i < 3; i++) {
     const vq_op *slice = vq_in(attention, i)->def;
     ck_assert_int_eq(slice->code, VQ_OP_slice);
-    ck_assert_ptr_eq(vq_in(slice, 0), vq_in(vq_in(attention, 0)->def, 0));
+    ck_assert_ptr_eq(vq_in(slice, 0), vq_in(vq_in(attention, 1)->def, 0));
+    ck_assert_int_eq(vq_type_count(vq_in(slice, 0)->type), 3 * 48);
   }
   end(&all);
   end(&one);
