@@ -92,19 +92,6 @@ bool vq_chain_match(const vq_func *kernel, const vq_op *anchor, vq_chain *c) {
 
 bool vq_chain_empty(const vq_chain *c) { return c->first == c->last; }
 
-bool vq_chain_cut(const vq_chain *c, const vq_op *at, vq_chain *head, vq_chain *tail) {
-  *head = *tail = *c;
-  head->last = at;
-  tail->anchor = at, tail->first = at->next;
-  if (vq_in(at, 0)->kind == VQ_VALUE_ARG) return false;
-  for (const vq_op *op = tail->first; op != tail->last->next; op = op->next)
-    for (unsigned i = 0; i < op->n_in; i++) {
-      const vq_value *v = vq_in(op, i);
-      if (v->kind != VQ_VALUE_ARG && !in_chain(tail, v->def)) return false;
-    }
-  return true;
-}
-
 LLVMValueRef vq_arg_ptr(const vq_emit *e, const vq_value *v) {
   assert(v->kind == VQ_VALUE_ARG);
   return e->operand[v->idx];
@@ -161,7 +148,7 @@ static LLVMValueRef *emit_ops(const vq_emit *e, const vq_chain *c, LLVMValueRef 
                               unsigned n) {
   unsigned n_op = 0, at = 0;
   for (const vq_op *op = c->first; op != c->last; op = op->next) n_op++;
-  LLVMValueRef *val = VQ_NEW_N(e->temp, LLVMValueRef, n_op), in[3];
+  LLVMValueRef *val = VQ_NEW_N(e->temp, LLVMValueRef, n_op), in[5];
   for (const vq_op *op = c->first; op != c->last; op = op->next) {
     assert(op->n_in <= VQ_COUNT(in));
     for (unsigned i = 0; i < op->n_in; i++) {

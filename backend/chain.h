@@ -24,10 +24,6 @@ typedef struct vq_chain {
 bool vq_chain_match(const vq_func *kernel, const vq_op *anchor, vq_chain *c);
 bool vq_chain_empty(const vq_chain *c);
 
-// Cuts a chain in two at an op with one operand: `head` computes that operand, `tail`
-// has the op as its anchor. False when ops of the tail need other results of the head.
-bool vq_chain_cut(const vq_chain *c, const vq_op *at, vq_chain *head, vq_chain *tail);
-
 // The vector of the kernel's result at (row, col .. col + lanes) given the
 // anchor's vector `v` there (NULL without anchor); of operands only the first
 // `n` lanes are read. And the same for all results, stored to them.

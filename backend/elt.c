@@ -347,6 +347,8 @@ val vq_elt_emit(const vq_emit *e, const vq_op *op, val *in) {
     case VQ_OP_requantize:
     case VQ_OP_dequantize:
     case VQ_OP_fake_quant:
+    case VQ_OP_piecewise_int:
+    case VQ_OP_rescale:
     case VQ_OP_piecewise: return vq_quant_emit(e, op, in);
     default: VQ_BUG("%s is not elementwise", vq_op_info(op->code)->name);
   }

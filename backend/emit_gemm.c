@@ -140,41 +140,13 @@ static LLVMValueRef start_sums(const vq_emit *e, const gemm *g) {
   return init;
 }
 
-// Lanes of the epilogue. Two vectors of AVX2 at a time take fewer instructions to narrow
-// to codes than one after the other.
+// Lanes of the epilogue. Codes take two vectors at a time where all are whole: words fill one
+// then, and narrowing takes fewer instructions.
 static unsigned finish_lanes(const vq_emit *e, const gemm *g) {
   unsigned lanes = g->shape.lanes, width = g->vecs * lanes;
-  bool pairs = e->target->vector_bits == 256 && !e->target->vnni && g->product.codes &&
-               g->cols == width && width % (2 * lanes) == 0;
+  bool pairs = e->target->vector_bits >= 256 && g->product.codes && g->cols == width &&
+               width % (2 * lanes) == 0;
   return pairs ? 2 * lanes : lanes;
-}
-
-// The head of a chain that is cut: numbers in the place of sums, and their pieces.
-static void finish_head(const vq_emit *e, const gemm *g, LLVMValueRef tile,
-                        LLVMValueRef row, LLVMValueRef lo, LLVMValueRef hi) {
-  unsigned lanes = finish_lanes(e, g);
-  LLVMValueRef pieces = vq_atk(e, e->i32, e->scratch, VQ_GEMM_PIECES);
-  vq_loop l;
-  vq_loop_begin(e, &l, lo, hi, 1, 0, NULL);
-  for (unsigned c = 0; c < g->cols; c += lanes) {
-    LLVMValueRef i = vq_addk(e, vq_mulk(e, l.i, g->width), c), at = vq_at(e, e->f32, tile, i);
-    LLVMValueRef v = vq_load(e, vq_elt_type(e, g->y_type, lanes), at, 4);
-    v = vq_chain_emit(e, &g->head, v, vq_add(e, row, l.i), vq_addk(e, g->col, c), lanes,
-                      g->cols - c < lanes ? g->cols - c : lanes);
-    vq_store(e, v, at, 4);
-    vq_store(e, vq_quant_piece(e, v), vq_at(e, e->i32, pieces, i), 4);
-  }
-  vq_loop_end(e, &l);
-}
-
-// Vector `i` of a tile, counted in columns, as the tail of the chain begins with it.
-static LLVMValueRef start_tail(const vq_emit *e, const gemm *g, LLVMValueRef tile,
-                               LLVMValueRef i, unsigned lanes) {
-  LLVMValueRef at = vq_at(e, e->f32, tile, i);
-  if (!g->cut) return vq_load(e, vq_elt_type(e, g->y_type, lanes), at, 4);
-  LLVMValueRef pieces = vq_atk(e, e->i32, e->scratch, VQ_GEMM_PIECES);
-  return vq_quant_of_piece(e, g->cut, vq_load(e, vq_vec_type(e->f32, lanes), at, 4),
-                           vq_at(e, e->i32, pieces, i));
 }
 
 // Rows [lo, hi) of a tile in scratch to memory, the first of it being row `row`. Of one or
@@ -183,28 +155,18 @@ static void finish_sums(const vq_emit *e, const gemm *g, LLVMValueRef tile,
                         LLVMValueRef row, LLVMValueRef lo, LLVMValueRef hi) {
   unsigned lanes = finish_lanes(e, g);
   bool few = g->m <= 2 && g->cols % lanes == 0;
-  if (g->cut) finish_head(e, g, tile, row, lo, hi);
   vq_loop l, k;
   vq_loop_begin(e, &l, lo, hi, 1, 0, NULL);
   if (few) vq_loop_range(e, &k, g->cols, lanes);
   for (unsigned c = 0; c < (few ? lanes : g->cols); c += lanes) {
     LLVMValueRef at = few ? k.i : vq_k64(e, c);
-    LLVMValueRef v = start_tail(e, g, tile, vq_add(e, vq_mulk(e, l.i, g->width), at), lanes);
-    vq_chain_store(e, &g->tail, v, vq_add(e, row, l.i), vq_add(e, g->col, at), lanes,
+    LLVMValueRef from = vq_at(e, e->f32, tile, vq_add(e, vq_mulk(e, l.i, g->width), at));
+    LLVMValueRef v = vq_load(e, vq_elt_type(e, g->y_type, lanes), from, 4);
+    vq_chain_store(e, &g->chain, v, vq_add(e, row, l.i), vq_add(e, g->col, at), lanes,
                    g->cols - c < lanes ? g->cols - c : lanes);
   }
   if (few) vq_loop_end(e, &k);
   vq_loop_end(e, &l);
-}
-
-// Where the chain looks something up in memory, it is cut.
-static void choose_cut(const vq_emit *e, gemm *g) {
-  const vq_op *op = g->chain.first;
-  while (op != g->chain.last && op->code != VQ_OP_piecewise) op = op->next;
-  bool cut = op != g->chain.last && !g->use_amx && vq_quant_has_pieces(e, g->shape.lanes) &&
-             vq_chain_cut(&g->chain, op, &g->head, &g->tail);
-  g->cut = cut ? op : NULL;
-  if (!cut) g->tail = g->chain;
 }
 
 // Sums of a slab start where those of the one before ended.
@@ -354,15 +316,14 @@ typedef struct pending {
   LLVMValueRef fetch, stride;  // what the steps of the next tile fetch
 } pending;
 
-// Vector `i` of them, a row being two.
-static void finish_vector(const vq_emit *e, void *user, LLVMValueRef i) {
+// Row `i` of them, the vectors of a row together.
+static void finish_row(const vq_emit *e, void *user, LLVMValueRef i) {
   const pending *p = user;
   const gemm *g = p->g;
-  unsigned lanes = g->shape.lanes;
-  LLVMValueRef v = vq_load(e, vector(e, g), vq_at(e, vector(e, g), p->sums, i), 4);
-  LLVMValueRef col = vq_add(e, g->col, vq_mulk(e, vq_modk(e, i, g->vecs), lanes));
-  vq_chain_store(e, &g->chain, v, vq_add(e, p->row, vq_divk(e, i, g->vecs)), col,
-                 lanes, lanes);
+  unsigned lanes = finish_lanes(e, g);
+  LLVMValueRef at = vq_at(e, e->i32, p->sums, vq_mulk(e, i, g->width));
+  LLVMValueRef v = vq_load(e, vq_elt_type(e, g->y_type, lanes), at, 4);
+  vq_chain_store(e, &g->chain, v, vq_add(e, p->row, i), g->col, lanes, lanes);
 }
 
 // Two tiles have as many steps as the next group has lines, of nibbles one; each of two
@@ -385,10 +346,11 @@ static void fetch_line(const vq_emit *e, void *user, LLVMValueRef i) {
   vq_prefetch(e, vq_at(e, e->i8, p->fetch, vq_mul(e, i, p->stride)), 2);
 }
 
-// There must be steps for all vectors of a tile.
+// There must be steps for all rows of a tile, of two vectors each.
 static bool overlaps(const vq_emit *e, const gemm *g) {
   return vq_tile_is_in_place(e->target, &g->product) && g->last_slab &&
-         g->deep >= 2 * VQ_TASK_ROWS && g->cols == g->shape.vecs * g->shape.lanes;
+         g->deep >= 2 * VQ_TASK_ROWS && g->cols == 2 * g->shape.lanes &&
+         g->shape.vecs == 2;
 }
 
 static LLVMValueRef overlap_sums(const vq_emit *e, LLVMValueRef block) {
@@ -404,11 +366,11 @@ static void overlap_block(const vq_emit *e, gemm *g) {
   LLVMValueRef is_first = LLVMBuildICmp(e->b, LLVMIntEQ, g->block, g->first, "");
   pending p = {.g = g, .sums = overlap_sums(e, vq_addk(e, g->block, 1))};
   LLVMValueRef rows = vq_part_rows(e, &g->product, before, &p.row);
-  LLVMValueRef n = LLVMBuildSelect(e->b, is_first, none, vq_mulk(e, rows, g->vecs), "");
+  LLVMValueRef n = LLVMBuildSelect(e->b, is_first, none, rows, "");
   vq_tile t = tile_of(e, g, g->row0);
   t.c = overlap_sums(e, g->block);
   unsigned size = (unsigned)(g->m / g->row_blocks);
-  vq_tile_side side = {n, fetch_line, finish_vector, &p};
+  vq_tile_side side = {n, fetch_line, finish_row, &p};
   choose_lines(e, g, &p);
   if (g->m % g->row_blocks == 0) {
     vq_tile_in_place(e, &g->product, &t, size, &side);
@@ -574,7 +536,6 @@ vq_status emit_gemm(vq_emit *e) {
   g.use_amx = vq_amx_takes(e->target, &g.product);
   g.wide = vq_tile_kind_of(e->target, &g.product) == VQ_TILE_I16;
   g.rounds = g.product.bf16;
-  choose_cut(e, &g);
   g.by = g.use_amx ? g.undivided : g.wide ? g.widened : g.narrow;
   if (g.col_chunks == 1) {
     emit_rows(e, &g, NULL, e->begin, e->end);

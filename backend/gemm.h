@@ -11,11 +11,9 @@
 
 #define VQ_TASK_COLS 128
 // Parts of scratch in elements of four bytes: tiles, what sums start with,
-// configuration, gathered rows. AMX has two blocks under way, tiles that are cut have
-// numbers of pieces in the place of the second.
+// configuration, gathered rows. AMX has two blocks under way.
 enum {
   VQ_GEMM_TILES,
-  VQ_GEMM_PIECES = VQ_AMX_SUMS,
   VQ_GEMM_INIT = 2 * VQ_AMX_SUMS,
   VQ_GEMM_CONFIG = VQ_GEMM_INIT + VQ_TILE_COLS,
   VQ_GEMM_ROWS = VQ_GEMM_CONFIG + VQ_AMX_CONFIG
@@ -42,8 +40,6 @@ typedef struct vq_gemm {
   vq_tile_shape shape;
   bool use_amx, wide;
   bool rounds;           // rows of A are rounded to bf16
-  const vq_op *cut;      // of the chain, where finish_sums makes two passes; or NULL
-  vq_chain head, tail;   // before it and behind
   vq_blocking by;
   LLVMValueRef from;  // first element of the slab
   int64_t deep;       // its elements

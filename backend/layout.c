@@ -17,7 +17,7 @@
 typedef struct build {
   vq_layout *l;
   bool generic;
-  float *number;  // of all steps so far, from l->constant_bytes on
+  uint32_t *number;  // of all steps so far, from l->constant_bytes on
   uint32_t n_number;
   vq_arena *arena;
   vq_diag *diag;
@@ -161,7 +161,7 @@ static vq_status locate(build *b, vq_value *v, vitq_operand *out) {
 
 // Where the numbers of the kernel of a step lie among the constants; equal ones once.
 static vitq_operand locate_numbers(build *b, const vq_func *kernel) {
-  float own[VQ_MAX_NUMBERS];
+  uint32_t own[VQ_MAX_NUMBERS];
   uint32_t n = vq_numbers_of(kernel, own), at = 0;
   while (at + n <= b->n_number && memcmp(b->number + at, own, n * sizeof *own)) at++;
   if (at + n > b->n_number) {
@@ -205,7 +205,7 @@ static vq_status add_steps(build *b) {
   vq_each_op(l->main, op) n += vq_has_trait(op, VQ_TRAIT_CALL);
   l->step = VQ_NEW_N(b->arena, vq_layout_step, n);
   l->kernel = VQ_NEW_N(b->arena, vq_layout_kernel, n);
-  b->number = VQ_NEW_N(b->arena, float, (size_t)n * VQ_MAX_NUMBERS);
+  b->number = VQ_NEW_N(b->arena, uint32_t, (size_t)n * VQ_MAX_NUMBERS);
   vq_each_op(l->main, op) {
     if (vq_has_trait(op, VQ_TRAIT_CALL) && add_step(b, op)) return VQ_ERR;
   }

@@ -158,6 +158,20 @@ void vq_transpose(const vq_emit *e, LLVMValueRef *v, unsigned n) {
   }
 }
 
+LLVMValueRef vq_lanes_part(const vq_emit *e, LLVMValueRef v, unsigned from, unsigned n) {
+  LLVMValueRef map[64];
+  for (unsigned i = 0; i < n; i++) map[i] = LLVMConstInt(e->i32, from + i, false);
+  return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(LLVMTypeOf(v)),
+                                LLVMConstVector(map, n), "");
+}
+
+LLVMValueRef vq_lanes_join(const vq_emit *e, LLVMValueRef a, LLVMValueRef b) {
+  LLVMValueRef map[64];
+  unsigned n = 2 * vq_lanes_of(LLVMTypeOf(a));
+  for (unsigned i = 0; i < n; i++) map[i] = LLVMConstInt(e->i32, i, false);
+  return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(map, n), "");
+}
+
 // ---- memory ------------------------------------------------------------------
 
 LLVMValueRef vq_at(const vq_emit *e, LLVMTypeRef elem, LLVMValueRef base,
@@ -174,6 +188,16 @@ LLVMValueRef vq_load(const vq_emit *e, LLVMTypeRef type, LLVMValueRef p,
                      unsigned align) {
   LLVMValueRef v = LLVMBuildLoad2(e->b, type, p, "");
   LLVMSetAlignment(v, align);
+  return v;
+}
+
+LLVMValueRef vq_load_fixed(const vq_emit *e, LLVMTypeRef type, LLVMValueRef p,
+                           unsigned align) {
+  static const char name[] = "invariant.load";
+  LLVMValueRef v = vq_load(e, type, p, align);
+  LLVMMetadataRef none = LLVMMDNodeInContext2(e->lc, NULL, 0);
+  LLVMSetMetadata(v, LLVMGetMDKindIDInContext(e->lc, name, sizeof name - 1),
+                  LLVMMetadataAsValue(e->lc, none));
   return v;
 }
 

@@ -54,6 +54,10 @@ LLVMValueRef vq_combine_add(const vq_emit *e, LLVMValueRef a, LLVMValueRef b);
 // The larger; b when either is NaN (one maxps).
 LLVMValueRef vq_combine_max(const vq_emit *e, LLVMValueRef a, LLVMValueRef b);
 
+// Lanes [from, from + n) of a vector, and those of b behind those of a, at most 64 in all.
+LLVMValueRef vq_lanes_part(const vq_emit *e, LLVMValueRef v, unsigned from, unsigned n);
+LLVMValueRef vq_lanes_join(const vq_emit *e, LLVMValueRef a, LLVMValueRef b);
+
 // Transposes the square of `n` vectors of `n` lanes in place; n a power of two.
 void vq_transpose(const vq_emit *e, LLVMValueRef *v, unsigned n);
 
@@ -66,6 +70,8 @@ LLVMValueRef vq_atk(const vq_emit *e, LLVMTypeRef elem, LLVMValueRef base,
 LLVMValueRef vq_load(const vq_emit *e, LLVMTypeRef type, LLVMValueRef p,
                      unsigned align);
 void vq_store(const vq_emit *e, LLVMValueRef v, LLVMValueRef p, unsigned align);
+// Of memory that nothing writes to, so that loops need not read it again.
+LLVMValueRef vq_load_fixed(const vq_emit *e, LLVMTypeRef type, LLVMValueRef p, unsigned align);
 
 // Fetches the line of `p` into the cache of `level` (1 or 2).
 #define VQ_CACHE_LINE 64

@@ -7,25 +7,41 @@
 
 static float scale_of(const vq_op *op) { return VQ_ATTRS(op, attention_int)->scale; }
 
-// The order of scores is that of their sums if the scale is a positive number, which
-// code may rely on.
-static bool has_number(const vq_op *op) {
-  if (op->code == VQ_OP_attention_int)
-    return scale_of(op) > 0 && scale_of(op) <= FLT_MAX;
-  return op->code == VQ_OP_layer_norm && vq_in(op, 0)->type->dtype == VQ_i16;
+// How many words `op` has. The order of scores is that of their sums if the scale is a
+// positive number, which code may rely on.
+static unsigned words_of(const vq_op *op) {
+  switch ((int)op->code) {
+    case VQ_OP_attention_int: return scale_of(op) > 0 && scale_of(op) <= FLT_MAX;
+    case VQ_OP_layer_norm: return vq_in(op, 0)->type->dtype == VQ_i16;
+    case VQ_OP_piecewise_int: return VQ_CURVE_WORDS;
+    default: return 0;
+  }
 }
 
 static float number_of(const vq_op *op) {
   return op->code == VQ_OP_attention_int ? scale_of(op) : VQ_ATTRS(op, layer_norm)->eps;
 }
 
-unsigned vq_numbers_of(const vq_func *kernel, float *number) {
+static void get_words(const vq_op *op, uint32_t *word) {
+  if (op->code != VQ_OP_piecewise_int) {
+    float number = number_of(op);
+    memcpy(word, &number, sizeof *word);
+    return;
+  }
+  vq_curve c;
+  const vq_attrs_piecewise_int *a = VQ_ATTRS(op, piecewise_int);
+  if (!vq_curve_of(a->fn, a->step, &c)) VQ_BUG("piecewise_int without a table");
+  memset(word, 0, VQ_CURVE_WORDS * sizeof *word);
+  memcpy(word, c.c, sizeof c.c);
+}
+
+unsigned vq_numbers_of(const vq_func *kernel, uint32_t *number) {
   unsigned n = 0;
   vq_each_op(kernel, op) {
-    if (!has_number(op)) continue;
-    if (n == VQ_MAX_NUMBERS) return 0;
-    if (number) number[n] = number_of(op);
-    n++;
+    unsigned own = words_of(op);
+    if (n + own > VQ_MAX_NUMBERS) return 0;
+    if (own && number) get_words(op, number + n);
+    n += own;
   }
   return n;
 }
@@ -49,8 +65,9 @@ static bool same_operand(const vq_value *a, const vq_value *b) {
 }
 
 static bool same_attrs(const vq_op *a, const vq_op *b) {
-  if (!has_number(a) || !has_number(b))
+  if (!words_of(a) || !words_of(b))
     return vq_op_attrs_equal(a->code, a->attrs, b->attrs);
+  if (a->code == VQ_OP_piecewise_int) return true;  // the words say all
   if (a->code == VQ_OP_attention_int) {
     vq_attrs_attention_int x = *VQ_ATTRS(b, attention_int);
     x.scale = scale_of(a);
@@ -87,9 +104,29 @@ bool vq_numbers_apart(const vq_func *a, const vq_func *b) {
 
 // ---- in code -----------------------------------------------------------------------
 
-LLVMValueRef vq_number(const vq_emit *e, const vq_op *op) {
-  if (!e->numbers || !has_number(op)) return vq_kf32(e, number_of(op));
+// The words of `op` in the module, for a kernel that has more than a step passes.
+static LLVMValueRef own_memory(const vq_emit *e, const vq_op *op) {
+  uint32_t word[VQ_MAX_NUMBERS];
+  LLVMValueRef c[VQ_MAX_NUMBERS];
+  unsigned n = words_of(op);
+  get_words(op, word);
+  for (unsigned i = 0; i < n; i++) c[i] = LLVMConstInt(e->i32, word[i], false);
+  LLVMValueRef init = LLVMConstArray2(e->i32, c, n);
+  LLVMValueRef g = LLVMAddGlobal(e->mod, LLVMTypeOf(init), "vqk_numbers");
+  LLVMSetInitializer(g, init);
+  LLVMSetGlobalConstant(g, true);
+  LLVMSetLinkage(g, LLVMInternalLinkage);
+  return g;
+}
+
+LLVMValueRef vq_numbers_at(const vq_emit *e, const vq_op *op) {
   unsigned n = 0;
-  for (const vq_op *p = op->prev; p; p = p->prev) n += has_number(p);
-  return vq_load(e, e->f32, vq_atk(e, e->f32, e->numbers, n), 4);
+  if (!e->numbers) return own_memory(e, op);
+  for (const vq_op *p = op->prev; p; p = p->prev) n += words_of(p);
+  return vq_atk(e, e->i32, e->numbers, n);
+}
+
+LLVMValueRef vq_number(const vq_emit *e, const vq_op *op) {
+  if (!e->numbers || !words_of(op)) return vq_kf32(e, number_of(op));
+  return vq_load(e, e->f32, vq_numbers_at(e, op), 4);
 }

@@ -1,14 +1,14 @@
 // Quantizers on vectors.
 //
-// Rounding adds and takes away 1.5 * 2^23, which leaves the integer, rounded
-// half to even, in the low bits of the sum: one instruction in every variant,
-// and the subtraction of the constant is one with the addition of the zero
-// point. It needs |t| <= 2^22, which the clamp in front of it ensures. AVX-512 has
-// instructions that convert and saturate, which save half of the clamp.
+// Codes are rounded to i32, saturated to words and moved by the zero point as words, of
+// which a vector holds twice as many: the instructions that convert and pack do most of the
+// clamping. Where lanes are not those of registers, rounding adds 1.5 * 2^23, which leaves
+// the integer, rounded half to even, in the low bits of the sum; it needs |t| <= 2^22.
 #include "quant.h"
 
 #include "elt.h"
 #include "loop.h"
+#include "numbers.h"
 #include "vq/exp2.h"
 #include "vq/piecewise.h"
 #include "words.h"
@@ -54,44 +54,40 @@ static val rounded_bits(const vq_emit *e, val t) {
 
 // ---- quantize, requantize ------------------------------------------------------
 
-// The same as clamp(rne(t) + zero, 0, 255), for t that is at least -zero: what is
-// beyond i32 becomes 2^31, and the last instruction saturates unsigned numbers.
-static val saturated_u8(const vq_emit *e, val t, val zero) {
-  LLVMTypeRef ints = lanes_of(e->i32, t), bytes = lanes_of(e->i8, t);
-  val all = LLVMConstAllOnes(LLVMInt16TypeInContext(e->lc));
-  val round[] = {t, LLVMConstNull(ints), all, LLVMConstInt(e->i32, 4, false)};
-  val code = vq_intrinsic(e, "llvm.x86.avx512.mask.cvtps2dq.512", NULL, 0, round, 4);
-  if (zero) code = LLVMBuildAdd(e->b, code, zero, "");
-  val narrow[] = {code, LLVMConstNull(bytes), all};
-  return vq_intrinsic(e, "llvm.x86.avx512.mask.pmovus.db.512", NULL, 0, narrow, 3);
+// rne(t) as a word, saturated, and -2^15 for a NaN.
+static val to_word(const vq_emit *e, val t) {
+  val most = kf(t, INT16_MAX);  // not at_most, since a NaN has to stay
+  val more = LLVMBuildFCmp(e->b, LLVMRealOLT, most, t, "");
+  return vq_word_round(e, LLVMBuildSelect(e->b, more, most, t, ""));
 }
 
-// clamp(rne(t) + zero, lo, hi) as `to`; zero is i16 or NULL.
-static val to_code(const vq_emit *e, val t, val zero, int64_t lo, int64_t hi,
-                   vq_dtype to) {
-  LLVMTypeRef ints = lanes_of(e->i32, t), type = LLVMTypeOf(t);
-  val least = kf(t, (double)lo), most = kf(t, (double)hi);
-  val back = vq_ki_like(ints, -MAGIC_BITS);
-  if (zero) {
-    zero = LLVMBuildSExt(e->b, zero, ints, "");
-    val l = LLVMBuildSub(e->b, vq_ki_like(ints, lo), zero, "");
-    val h = LLVMBuildSub(e->b, vq_ki_like(ints, hi), zero, "");
-    least = LLVMBuildSIToFP(e->b, l, type, "");
-    most = LLVMBuildSIToFP(e->b, h, type, "");
-    back = LLVMBuildAdd(e->b, zero, back, "");
-  }
-  t = at_least(e, t, least);
-  if (is_zmm(e, t) && to == VQ_u8 && lo == 0 && hi == 255)
-    return saturated_u8(e, t, zero);
-  t = at_most(e, t, most);
-  val code = LLVMBuildAdd(e->b, rounded_bits(e, t), back, "");
-  return LLVMBuildIntCast2(e->b, code, lanes_of(vq_elt_storage(e, to), t), true, "");
+// clamp(word, lo, hi) as `to`.
+static val to_code(const vq_emit *e, val word, int64_t lo, int64_t hi, vq_dtype to) {
+  LLVMTypeRef type = LLVMTypeOf(word);
+  if (to == VQ_u8 && lo == 0 && hi == UINT8_MAX) return vq_word_pack_u8(e, word);
+  val least[] = {word, vq_ki_like(type, lo)};
+  if (lo > INT16_MIN) word = vq_intrinsic(e, "llvm.smax", &type, 1, least, 2);
+  val most[] = {word, vq_ki_like(type, hi)};
+  if (hi < INT16_MAX) word = vq_intrinsic(e, "llvm.smin", &type, 1, most, 2);
+  return LLVMBuildTrunc(e->b, word, lanes_of(vq_elt_storage(e, to), word), "");
+}
+
+static val add_words(const vq_emit *e, val a, val b) {
+  LLVMTypeRef type = LLVMTypeOf(a);
+  val sum[] = {a, b};
+  return vq_intrinsic(e, "llvm.sadd.sat", &type, 1, sum, 2);
+}
+
+// rne(t) + zero, of which operand 2 is the zero point if there is one.
+static val moved(const vq_emit *e, const vq_op *op, val t, val const *in) {
+  val word = to_word(e, t);
+  return op->n_in > 2 ? add_words(e, word, in[2]) : word;
 }
 
 static val emit_quantize(const vq_emit *e, const vq_op *op, val *in) {
   const vq_attrs_quantize *a = VQ_ATTRS(op, quantize);
-  return to_code(e, mul(e, in[0], in[1]), op->n_in > 2 ? in[2] : NULL, a->lo,
-                 a->hi, op->out->type->dtype);
+  val word = moved(e, op, mul(e, in[0], in[1]), in);
+  return to_code(e, word, a->lo, a->hi, op->out->type->dtype);
 }
 
 static val code_to_float(const vq_emit *e, val code) {
@@ -101,8 +97,15 @@ static val code_to_float(const vq_emit *e, val code) {
 static val emit_requantize(const vq_emit *e, const vq_op *op, val *in) {
   const vq_attrs_requantize *a = VQ_ATTRS(op, requantize);
   val x = vq_quant_widen(e, vq_in(op, 0)->type->dtype, in[0], e->i32);
-  return to_code(e, mul(e, code_to_float(e, x), in[1]),
-                 op->n_in > 2 ? in[2] : NULL, a->lo, a->hi, op->out->type->dtype);
+  val word = moved(e, op, mul(e, code_to_float(e, x), in[1]), in);
+  return to_code(e, word, a->lo, a->hi, op->out->type->dtype);
+}
+
+static val emit_rescale(const vq_emit *e, const vq_op *op, val *in) {
+  const vq_attrs_rescale *a = VQ_ATTRS(op, rescale);
+  val word = add_words(e, vq_word_mulhrs(e, in[0], in[1]), in[2]);
+  if (a->shift) word = LLVMBuildAShr(e->b, word, vq_ki_like(LLVMTypeOf(word), a->shift), "");
+  return to_code(e, word, a->lo, a->hi, op->out->type->dtype);
 }
 
 static val emit_dequantize(const vq_emit *e, const vq_op *op, val *in) {
@@ -153,75 +156,6 @@ static val memory_of(const vq_emit *e, const char *name, val *c, unsigned n) {
   return g;
 }
 
-#define PIECE 4  // coefficients of a piece, with one that fills
-
-// The coefficients of one piece behind those of the other.
-static val pieces_of(const vq_emit *e, vq_str fn, const vq_piecewise *p) {
-  char name[64] = "vqk_piecewise.";
-  strncat(name, fn.p, fn.n < 32 ? fn.n : 32);
-  val g = LLVMGetNamedGlobal(e->mod, name), c[PIECE * VQ_PIECES];
-  if (g) return g;
-  for (unsigned i = 0; i < VQ_COUNT(c); i++)
-    c[i] = vq_kf32(e, i % PIECE < 3 ? p->c[i % PIECE][i / PIECE] : 0);
-  return memory_of(e, name, c, VQ_COUNT(c));
-}
-
-// Scratch of the function's own for a value of `type`.
-static val stack_of(const vq_emit *e, LLVMTypeRef type) {
-  LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b), entry = LLVMGetEntryBasicBlock(e->fn);
-  LLVMPositionBuilderBefore(e->b, LLVMGetFirstInstruction(entry));
-  val p = LLVMBuildAlloca(e->b, type, "");
-  LLVMPositionBuilderAtEnd(e->b, here);
-  return p;
-}
-
-// Lane l of the result is lane map[l] of a, or of b behind the lanes of a.
-static val choose_lanes(const vq_emit *e, val a, val b, const unsigned *map, unsigned lanes) {
-  val idx[16];
-  for (unsigned i = 0; i < lanes; i++) idx[i] = LLVMConstInt(e->i32, map[i], false);
-  return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(idx, lanes), "");
-}
-
-// Within groups of four lanes: x and y of a and b in turn, or pairs of them.
-static val unpack_lanes(const vq_emit *e, val a, val b, bool high, unsigned group) {
-  unsigned lanes = vq_lanes_of(LLVMTypeOf(a)), map[16];
-  for (unsigned i = 0; i < lanes; i++) {
-    unsigned in = i % 4, of = in / group % 2;
-    unsigned at = (high ? 2 : 0) + (group == 2 ? in % 2 : in / 2);
-    map[i] = of * lanes + i / 4 * 4 + at;
-  }
-  return choose_lanes(e, a, b, map, lanes);
-}
-
-// c[k] = coefficient k of the piece at byte at[l] in each lane l: every four lanes load four
-// pieces, a vector each, and transpose them. The numbers take the way through memory, as
-// one lane of a vector after the other is slow to get; and so is a gather for each k.
-static void load_pieces(const vq_emit *e, val pieces, val at, unsigned lanes, val *c) {
-  LLVMTypeRef piece = vq_vec_type(e->f32, PIECE);
-  val row[4];
-  for (unsigned r = 0; r < 4; r++) {
-    val half[4];
-    for (unsigned l = r; l < lanes; l += 4) {
-      val i = vq_load(e, e->i32, vq_atk(e, e->i32, at, l), 4);
-      i = LLVMBuildZExt(e->b, i, e->i64, "");
-      half[l / 4] = vq_load(e, piece, vq_at(e, e->i8, pieces, i), 16);
-    }
-    static const unsigned all[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    for (unsigned n = lanes / 4, w = PIECE; n > 1; n /= 2, w *= 2)
-      for (unsigned i = 0; i < n / 2; i++)
-        half[i] = choose_lanes(e, half[2 * i], half[2 * i + 1], all, 2 * w);
-    row[r] = half[0];
-  }
-  val low[2], high[2];
-  for (unsigned i = 0; i < 2; i++) {
-    low[i] = unpack_lanes(e, row[2 * i], row[2 * i + 1], false, 1);
-    high[i] = unpack_lanes(e, row[2 * i], row[2 * i + 1], true, 1);
-  }
-  c[0] = unpack_lanes(e, low[0], low[1], false, 2);
-  c[1] = unpack_lanes(e, low[0], low[1], true, 2);
-  c[2] = unpack_lanes(e, high[0], high[1], false, 2);
-}
-
 // Both halves of a table of 32 in registers, chosen among by one permutation.
 static val permute_table(const vq_emit *e, const float *c, val index) {
   val half[2][16];
@@ -251,10 +185,15 @@ static val look_up(const vq_emit *e, val table, val index) {
   return y;
 }
 
-static vq_piecewise piecewise_of(const vq_op *op) {
-  vq_piecewise p;
-  if (!vq_piecewise_of(VQ_ATTRS(op, piecewise)->fn, &p)) VQ_BUG("piecewise without a table");
-  return p;
+// Coefficients k of all pieces in memory.
+static val row_of(const vq_emit *e, vq_str fn, const vq_piecewise *p, unsigned k) {
+  char name[64] = "vqk_piecewise0.";
+  name[strlen(name) - 2] = (char)('0' + k);
+  strncat(name, fn.p, fn.n < 32 ? fn.n : 32);
+  val g = LLVMGetNamedGlobal(e->mod, name), c[VQ_PIECES];
+  if (g) return g;
+  for (unsigned i = 0; i < VQ_PIECES; i++) c[i] = vq_kf32(e, p->c[k][i]);
+  return memory_of(e, name, c, VQ_PIECES);
 }
 
 // The piece of x.
@@ -268,40 +207,89 @@ static val polynomial(const vq_emit *e, val x, val const *c) {
   return add(e, c[0], mul(e, x, add(e, c[1], mul(e, x, c[2]))));
 }
 
-bool vq_quant_has_pieces(const vq_emit *e, unsigned lanes) {
-  return e->target->vector_bits < 512 && lanes >= PIECE;
-}
-
-val vq_quant_piece(const vq_emit *e, val x) {
-  val i = piece_of(e, x);
-  return LLVMBuildMul(e->b, i, vq_ki_like(LLVMTypeOf(i), PIECE * 4), "");
-}
-
-val vq_quant_of_piece(const vq_emit *e, const vq_op *op, val x, val at) {
-  vq_piecewise p = piecewise_of(op);
-  val c[3], pieces = pieces_of(e, VQ_ATTRS(op, piecewise)->fn, &p);
-  load_pieces(e, pieces, at, vq_lanes_of(LLVMTypeOf(x)), c);
-  return polynomial(e, x, c);
-}
-
 static val emit_piecewise(const vq_emit *e, const vq_op *op, val x) {
-  vq_piecewise p = piecewise_of(op);
-  unsigned lanes = vq_lanes_of(LLVMTypeOf(x));
-  if (lanes >= PIECE && !is_zmm(e, x)) {
-    val at = stack_of(e, lanes_of(e->i32, x));
-    vq_store(e, vq_quant_piece(e, x), at, 4);
-    return vq_quant_of_piece(e, op, x, at);
-  }
+  vq_piecewise p;
+  vq_str fn = VQ_ATTRS(op, piecewise)->fn;
+  if (!vq_piecewise_of(fn, &p)) VQ_BUG("piecewise without a table");
   val i = piece_of(e, x), c[3];
-  if (is_zmm(e, x)) {
-    for (unsigned k = 0; k < 3; k++) c[k] = permute_table(e, p.c[k], i);
-    return polynomial(e, x, c);
-  }
-  val pieces = pieces_of(e, VQ_ATTRS(op, piecewise)->fn, &p);
-  i = vq_mulk(e, LLVMBuildZExt(e->b, i, e->i64, ""), PIECE);
   for (unsigned k = 0; k < 3; k++)
-    c[k] = vq_load(e, e->f32, vq_at(e, e->f32, pieces, vq_addk(e, i, k)), 4);
+    c[k] = is_zmm(e, x) ? permute_table(e, p.c[k], i) : look_up(e, row_of(e, fn, &p, k), i);
   return polynomial(e, x, c);
+}
+
+// ---- piecewise_int -------------------------------------------------------------
+
+// An instruction that chooses words of a table of eight by index, if there is one for
+// `lanes`: of words, from VQ_CURVE_READ bytes at most, or of bytes.
+typedef struct chooser {
+  const char *words, *bytes;
+} chooser;
+
+static chooser chooser_of(const vq_target *t, unsigned lanes) {
+  bool wide = t->vector_bits == 512;
+  switch (t->vector_bits >= 256 ? lanes : 0) {
+    case 8: return (chooser){NULL, "llvm.x86.ssse3.pshuf.b.128"};
+    case 16: return wide ? (chooser){"llvm.x86.avx512.permvar.hi.256", NULL}
+                         : (chooser){NULL, "llvm.x86.avx2.pshuf.b"};
+    case 32: return wide ? (chooser){"llvm.x86.avx512.permvar.hi.512", NULL} : (chooser){0};
+    default: return (chooser){0};
+  }
+}
+
+// Both bytes of word p >> 12 of a table of bytes, of which there are eight.
+static val byte_pairs(const vq_emit *e, val p) {
+  LLVMTypeRef type = LLVMTypeOf(p);
+  val i = LLVMBuildAnd(e->b, p, vq_ki_like(type, 0x7000), "");
+  i = vq_word_mulhu(e, i, vq_ki_like(type, 0x2020));  // times 0x0202 / 0x1000
+  return LLVMBuildOr(e->b, i, vq_ki_like(type, 0x0100), "");
+}
+
+// Coefficients `row` of the pieces, by what the chooser takes, or by `index`.
+static val curve_row(const vq_emit *e, val at, unsigned row, val index, const chooser *c) {
+  LLVMTypeRef type = LLVMTypeOf(index), word = LLVMInt16TypeInContext(e->lc);
+  unsigned lanes = vq_lanes_of(type);
+  at = vq_atk(e, e->i32, at, row * VQ_CURVE_ROW);
+  if (c->words) {
+    val arg[] = {vq_load_fixed(e, type, at, 2), index};
+    return vq_intrinsic(e, c->words, NULL, 0, arg, 2);
+  }
+  if (c->bytes) {
+    LLVMTypeRef bytes = LLVMVectorType(e->i8, 2 * lanes);
+    val t = vq_load_fixed(e, LLVMVectorType(word, VQ_CURVE_PIECES), at, 2);
+    if (lanes > VQ_CURVE_PIECES) t = vq_lanes_join(e, t, t);
+    val arg[] = {LLVMBuildBitCast(e->b, t, bytes, ""), LLVMBuildBitCast(e->b, index, bytes, "")};
+    return LLVMBuildBitCast(e->b, vq_intrinsic(e, c->bytes, NULL, 0, arg, 2), type, "");
+  }
+  val y = LLVMGetPoison(type);
+  for (unsigned l = 0; l < lanes; l++) {
+    val i = lanes > 1 ? LLVMBuildExtractElement(e->b, index, vq_k64(e, l), "") : index;
+    i = LLVMBuildZExt(e->b, i, e->i64, "");
+    val v = vq_load_fixed(e, word, vq_at(e, word, at, i), 2);
+    y = lanes > 1 ? LLVMBuildInsertElement(e->b, y, v, vq_k64(e, l), "") : v;
+  }
+  return y;
+}
+
+static val emit_piecewise_int(const vq_emit *e, const vq_op *op, val *in) {
+  val x = in[0];
+  LLVMTypeRef type = LLVMTypeOf(x);
+  val at = vq_numbers_at(e, op), none = LLVMConstNull(type);
+  chooser choose = chooser_of(e->target, vq_lanes_of(type));
+  val abs[] = {x, LLVMConstNull(LLVMInt1TypeInContext(e->lc))};
+  val limit[] = {vq_intrinsic(e, "llvm.abs", &type, 1, abs, 2), in[1]};
+  val t = vq_intrinsic(e, "llvm.umin", &type, 1, limit, 2);
+  val last[] = {vq_word_mulhu(e, LLVMBuildMul(e->b, t, in[2], ""), in[3]),
+                vq_ki_like(type, VQ_CURVE_LAST)};
+  val p = vq_intrinsic(e, "llvm.umin", &type, 1, last, 2);
+  val i = LLVMBuildAdd(e->b, p, vq_ki_like(type, 1 << 11), "");
+  val d = LLVMBuildShl(e->b, p, vq_ki_like(type, 4), "");
+  i = choose.bytes ? byte_pairs(e, i) : LLVMBuildLShr(e->b, i, vq_ki_like(type, 12), "");
+  val y = curve_row(e, at, VQ_CURVE_TERMS - 1, i, &choose);
+  for (unsigned row = VQ_CURVE_TERMS - 1; row-- > 0;)
+    y = LLVMBuildAdd(e->b, curve_row(e, at, row, i, &choose), vq_word_mulhrs(e, d, y), "");
+  val most[] = {x, none};
+  return add_words(e, vq_intrinsic(e, "llvm.smax", &type, 1, most, 2),
+                   vq_word_mulhrs(e, y, in[4]));
 }
 
 val vq_quant_emit(const vq_emit *e, const vq_op *op, val *in) {
@@ -311,6 +299,8 @@ val vq_quant_emit(const vq_emit *e, const vq_op *op, val *in) {
     case VQ_OP_dequantize: return emit_dequantize(e, op, in);
     case VQ_OP_fake_quant: return emit_fake_quant(e, op, in);
     case VQ_OP_piecewise: return emit_piecewise(e, op, in[0]);
+    case VQ_OP_piecewise_int: return emit_piecewise_int(e, op, in);
+    case VQ_OP_rescale: return emit_rescale(e, op, in);
     default: VQ_BUG("%s is no quantizer", vq_op_info(op->code)->name);
   }
 }

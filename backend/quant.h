@@ -6,20 +6,11 @@
 
 #include "emit.h"
 
-// The result of quantize, requantize, dequantize, fake_quant or piecewise;
+// The result of quantize, requantize, dequantize, fake_quant, piecewise,
+// piecewise_int or rescale;
 // operands have equal lanes (elt.h).
 LLVMValueRef vq_quant_emit(const vq_emit *e, const vq_op *op,
                            LLVMValueRef *operands);
-
-// The two halves of a `piecewise` where its coefficients lie in memory: at which byte of
-// them each lane's piece begins (i32), and the result, of which `at` points to those
-// numbers. The way through memory is long; what has many vectors computes the first half of
-// all of them, then the second. Without vectors of at least four lanes, and with those of
-// AVX-512, coefficients do not lie there.
-bool vq_quant_has_pieces(const vq_emit *e, unsigned lanes);
-LLVMValueRef vq_quant_piece(const vq_emit *e, LLVMValueRef x);
-LLVMValueRef vq_quant_of_piece(const vq_emit *e, const vq_op *op, LLVMValueRef x,
-                               LLVMValueRef at);
 
 // Codes of type `t` as i32 (or another integer type of `like`'s element).
 LLVMValueRef vq_quant_widen(const vq_emit *e, vq_dtype t, LLVMValueRef x,

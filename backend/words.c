@@ -41,6 +41,19 @@ val vq_word_mulhrs(const vq_emit *e, val a, val b) {
   return (lanes == 8 ? mulhrs_sse2 : mulhrs_plain)(e, a, b);
 }
 
+val vq_word_mulhu(const vq_emit *e, val a, val b) {
+  static const char *const name[] = {"llvm.x86.sse2.pmulhu.w", "llvm.x86.avx2.pmulhu.w",
+                                     "llvm.x86.avx512.pmulhu.w.512"};
+  LLVMTypeRef type = LLVMTypeOf(a), wide = vq_vec_type(e->i32, vq_lanes_of(type));
+  const val arg[] = {a, b};
+  unsigned lanes = vq_lanes_of(type);
+  if (lanes == 8 || vq_word_has_mulhrs(e, a))
+    return vq_intrinsic(e, name[lanes / 16], NULL, 0, arg, 2);
+  val x = LLVMBuildZExt(e->b, a, wide, ""), y = LLVMBuildZExt(e->b, b, wide, "");
+  x = LLVMBuildLShr(e->b, LLVMBuildMul(e->b, x, y, ""), vq_ki_like(wide, 16), "");
+  return LLVMBuildTrunc(e->b, x, type, "");
+}
+
 // ---- packing -------------------------------------------------------------------
 
 static val clamp(const vq_emit *e, val x, int64_t lo, int64_t hi) {
@@ -50,28 +63,12 @@ static val clamp(const vq_emit *e, val x, int64_t lo, int64_t hi) {
   return vq_intrinsic(e, "llvm.smin", &type, 1, most, 2);
 }
 
-// Lanes [from, from + n) of x.
-static val part(const vq_emit *e, val x, unsigned from, unsigned n) {
-  val map[32];
-  for (unsigned i = 0; i < n; i++) map[i] = LLVMConstInt(e->i32, from + i, false);
-  return LLVMBuildShuffleVector(e->b, x, LLVMGetPoison(LLVMTypeOf(x)),
-                                LLVMConstVector(map, n), "");
-}
-
-// The lanes of b behind those of a.
-static val join(const vq_emit *e, val a, val b) {
-  val map[32];
-  unsigned n = 2 * vq_lanes_of(LLVMTypeOf(a));
-  for (unsigned i = 0; i < n; i++) map[i] = LLVMConstInt(e->i32, i, false);
-  return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(map, n), "");
-}
-
 // x, elements of twice the result's width, by the instruction for results of 128, 256 or
 // 512 bits. It packs groups of 128 bits of the two halves in turn, so their order is mended.
 static val pack(const vq_emit *e, val x, unsigned elem, const char *const *name) {
   unsigned lanes = vq_lanes_of(LLVMTypeOf(x)), bits = lanes * elem;
   unsigned half = lanes / 2, group = 64 / elem;
-  val arg[] = {part(e, x, 0, half), part(e, x, half, half)}, map[64];
+  val arg[] = {vq_lanes_part(e, x, 0, half), vq_lanes_part(e, x, half, half)}, map[64];
   val y = vq_intrinsic(e, name[bits / 256], NULL, 0, arg, 2);
   for (unsigned i = 0; i < lanes; i++) {
     unsigned from = i % half / group * 2 + (i >= half);
@@ -123,7 +120,8 @@ static val round_plain(const vq_emit *e, val x) {
 val vq_word_round(const vq_emit *e, val x) {
   unsigned lanes = vq_lanes_of(LLVMTypeOf(x)), piece = vq_f32_lanes(e->target);
   if (lanes == 2 * piece)
-    x = join(e, to_i32(e, part(e, x, 0, piece)), to_i32(e, part(e, x, piece, piece)));
+    x = vq_lanes_join(e, to_i32(e, vq_lanes_part(e, x, 0, piece)),
+                      to_i32(e, vq_lanes_part(e, x, piece, piece)));
   else
     x = lanes == piece ? to_i32(e, x) : round_plain(e, x);
   return vq_word_pack_i32(e, x);

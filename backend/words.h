@@ -15,6 +15,8 @@ bool vq_word_has_mulhrs(const vq_emit *e, LLVMValueRef a);
 // f32 to words, rounded half to even and saturated; for numbers below 2^31. A NaN gives
 // -2^15.
 LLVMValueRef vq_word_round(const vq_emit *e, LLVMValueRef x);
+// (a * b) >> 16 of words without sign.
+LLVMValueRef vq_word_mulhu(const vq_emit *e, LLVMValueRef a, LLVMValueRef b);
 // i32 to words, and words to u8, both as signed numbers, saturated.
 LLVMValueRef vq_word_pack_i32(const vq_emit *e, LLVMValueRef x);
 LLVMValueRef vq_word_pack_u8(const vq_emit *e, LLVMValueRef x);

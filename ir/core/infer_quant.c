@@ -94,15 +94,42 @@ vq_status vq_infer_fake_quant(vq_rule *r) {
   return eltwise(r, VQ_f32);
 }
 
+static vq_status bad_function(vq_rule *r, vq_str fn) {
+  return vq_rule_bad_attr(r, "fn", "is '%.*s', expected gelu, gelu_tanh, gelu_sigmoid or silu",
+                          VQ_FMT(fn));
+}
+
 vq_status vq_infer_piecewise(vq_rule *r) {
   ATTRS(piecewise);
   const vq_type *x = vq_rule_in(r, 0);
   vq_piecewise table;
-  if (!vq_piecewise_of(a->fn, &table))
-    return vq_rule_bad_attr(
-        r, "fn", "is '%.*s', expected gelu, gelu_tanh, gelu_sigmoid or silu",
-        VQ_FMT(a->fn));
+  if (!vq_piecewise_of(a->fn, &table)) return bad_function(r, a->fn);
   return vq_rule_result(r, VQ_f32, x->rank, x->dim);
+}
+
+static vq_status all_words(vq_rule *r) {
+  for (unsigned i = 0; i < r->n_in; i++)
+    if (vq_rule_dtype(r, i, VQ_i16)) return VQ_ERR;
+  return VQ_OK;
+}
+
+vq_status vq_infer_piecewise_int(vq_rule *r) {
+  ATTRS(piecewise_int);
+  double least, most;
+  vq_curve curve;
+  if (all_words(r)) return VQ_ERR;
+  if (!vq_curve_steps(a->fn, &least, &most)) return bad_function(r, a->fn);
+  if (!vq_curve_of(a->fn, a->step, &curve))
+    return vq_rule_bad_attr(r, "step", "is %g, expected %g to %g", (double)a->step, least, most);
+  return eltwise(r, VQ_i16);
+}
+
+vq_status vq_infer_rescale(vq_rule *r) {
+  ATTRS(rescale);
+  if (all_words(r)) return VQ_ERR;
+  if (a->shift < 0 || a->shift > 15)
+    return vq_rule_bad_attr(r, "shift", "is %lld, expected 0 to 15", (long long)a->shift);
+  return to_codes(r, a->to, a->lo, a->hi, a->q, false);
 }
 
 // A table of weights by code; no weight is above a byte, the first is not 0.

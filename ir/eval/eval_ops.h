@@ -55,7 +55,7 @@ void vq_eval_layer_norm_int(const vq_op *op, const vq_tensor *in,
 // splits off the innermost one as a row:
 //   for (bool more = vq_walk_rows(&w); more; more = vq_walk_next(&w))
 //     ... w.n elements, tensor k at w.at[k], w.at[k] + w.step[k], ...
-#define VQ_WALK_MAX 4
+#define VQ_WALK_MAX 6
 typedef struct vq_walk {
   unsigned rank, n_tensor;
   int64_t dim[VQ_MAX_RANK];

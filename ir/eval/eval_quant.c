@@ -7,19 +7,20 @@
 #include "eval/eval_ops.h"
 #include "vq/piecewise.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define BLOCK 256
+#define MAX_IN 5
 
 static double f32(double v) { return (double)(float)v; }
 
 // One block of elements of all operands; missing ones are 0.
-typedef void block_fn(const void *user, int64_t n, const double *x,
-                      const double *mult, const double *zero, double *y);
+typedef void block_fn(const void *user, int64_t n, double (*x)[BLOCK], double *y);
 
 static vq_status each_block(const vq_op *op, const vq_tensor *in,
                             vq_tensor *out, block_fn *f, const void *user) {
-  double x[3][BLOCK] = {{0}}, y[BLOCK];
+  double x[MAX_IN][BLOCK] = {{0}}, y[BLOCK];
   unsigned n_in = op->n_in;
   vq_walk w = {.rank = out->type->rank, .n_tensor = n_in + 1};
   for (unsigned k = 0; k < w.rank; k++) w.dim[k] = out->type->dim[k];
@@ -32,7 +33,7 @@ static vq_status each_block(const vq_op *op, const vq_tensor *in,
       for (unsigned t = 0; t < n_in; t++)
         vq_load_f64_n(in[t].type->dtype, in[t].data, w.at[t] + i * w.step[t],
                       w.step[t], n, x[t]);
-      f(user, n, x[0], x[1], x[2], y);
+      f(user, n, x, y);
       vq_store_f64_n(out->type->dtype, out->data,
                      w.at[n_in] + i * w.step[n_in], w.step[n_in], n, y);
     }
@@ -53,10 +54,13 @@ static double to_code(double t, double zero, const range *r) {
   return nearbyint(t) + zero;
 }
 
-static void quantize_block(const void *user, int64_t n, const double *x,
-                           const double *mult, const double *zero, double *y) {
-  for (int64_t i = 0; i < n; i++)
-    y[i] = to_code(f32(f32(x[i]) * mult[i]), zero[i], user);
+// In words before the zero point moves them.
+static void quantize_block(const void *user, int64_t n, double (*x)[BLOCK], double *y) {
+  const range *r = user, word = {INT16_MIN, INT16_MAX};
+  for (int64_t i = 0; i < n; i++) {
+    double t = to_code(f32(f32(x[0][i]) * x[1][i]), 0, &word) + x[2][i];
+    y[i] = fmin(fmax(t, r->lo), r->hi);
+  }
 }
 
 vq_status vq_eval_quantize(const vq_op *op, const vq_tensor *in,
@@ -75,13 +79,11 @@ vq_status vq_eval_requantize(const vq_op *op, const vq_tensor *in,
   return each_block(op, in, out, quantize_block, &r);
 }
 
-static void dequantize_block(const void *user, int64_t n, const double *x,
-                             const double *mult, const double *zero,
-                             double *y) {
+static void dequantize_block(const void *user, int64_t n, double (*x)[BLOCK], double *y) {
   (void)user;
   for (int64_t i = 0; i < n; i++) {
-    int32_t code = (int32_t)((uint32_t)(int32_t)x[i] - (uint32_t)(int32_t)zero[i]);
-    y[i] = f32((double)code) * mult[i];
+    int32_t code = (int32_t)((uint32_t)(int32_t)x[0][i] - (uint32_t)(int32_t)x[2][i]);
+    y[i] = f32((double)code) * x[1][i];
   }
 }
 
@@ -91,13 +93,12 @@ vq_status vq_eval_dequantize(const vq_op *op, const vq_tensor *in,
   return each_block(op, in, out, dequantize_block, NULL);
 }
 
-static void fake_quant_block(const void *user, int64_t n, const double *x,
-                             const double *scale, const double *zero,
-                             double *y) {
-  for (int64_t i = 0; i < n; i++)
-    y[i] = scale[i] == 0 ? x[i]
-                         : (to_code(f32(x[i] / scale[i]), zero[i], user) -
-                            zero[i]) * scale[i];
+static void fake_quant_block(const void *user, int64_t n, double (*x)[BLOCK], double *y) {
+  for (int64_t i = 0; i < n; i++) {
+    double scale = x[1][i], zero = x[2][i];
+    y[i] = scale == 0 ? x[0][i]
+                      : (to_code(f32(x[0][i] / scale), zero, user) - zero) * scale;
+  }
 }
 
 vq_status vq_eval_fake_quant(const vq_op *op, const vq_tensor *in,
@@ -108,11 +109,9 @@ vq_status vq_eval_fake_quant(const vq_op *op, const vq_tensor *in,
   return each_block(op, in, out, fake_quant_block, &r);
 }
 
-static void piecewise_block(const void *user, int64_t n, const double *x,
-                            const double *b, const double *c, double *y) {
-  (void)b, (void)c;
+static void piecewise_block(const void *user, int64_t n, double (*x)[BLOCK], double *y) {
   for (int64_t i = 0; i < n; i++)
-    y[i] = (double)vq_piecewise_at(user, (float)x[i]);
+    y[i] = (double)vq_piecewise_at(user, (float)x[0][i]);
 }
 
 vq_status vq_eval_piecewise(const vq_op *op, const vq_tensor *in,
@@ -149,4 +148,38 @@ void vq_eval_layer_norm_int(const vq_op *op, const vq_tensor *in,
       vq_store_f64(VQ_f32, out->data, at + i, y);
     }
   }
+}
+
+// ---- fixed point -----------------------------------------------------------------
+
+static void curve_block(const void *user, int64_t n, double (*x)[BLOCK], double *y) {
+  for (int64_t i = 0; i < n; i++) {
+    vq_curve_channel c = {(uint16_t)(int16_t)x[1][i], (uint16_t)(int16_t)x[2][i],
+                          (uint16_t)(int16_t)x[3][i], (int16_t)x[4][i]};
+    y[i] = vq_curve_at(user, &c, (int16_t)x[0][i]);
+  }
+}
+
+vq_status vq_eval_piecewise_int(const vq_op *op, const vq_tensor *in, vq_tensor *out,
+                                vq_diag *diag) {
+  (void)diag;
+  const vq_attrs_piecewise_int *a = VQ_ATTRS(op, piecewise_int);
+  vq_curve c;
+  if (!vq_curve_of(a->fn, a->step, &c)) VQ_BUG("piecewise_int without a table");
+  return each_block(op, in, out, curve_block, &c);
+}
+
+static void rescale_block(const void *user, int64_t n, double (*x)[BLOCK], double *y) {
+  const vq_attrs_rescale *a = user;
+  for (int64_t i = 0; i < n; i++) {
+    double t = vq_mulhrs((int16_t)x[0][i], (int16_t)x[1][i]) + x[2][i];
+    t = floor(fmin(fmax(t, INT16_MIN), INT16_MAX) / (1 << a->shift));
+    y[i] = fmin(fmax(t, (double)a->lo), (double)a->hi);
+  }
+}
+
+vq_status vq_eval_rescale(const vq_op *op, const vq_tensor *in, vq_tensor *out,
+                          vq_diag *diag) {
+  (void)diag;
+  return each_block(op, in, out, rescale_block, VQ_ATTRS(op, rescale));
 }

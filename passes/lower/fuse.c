@@ -261,7 +261,8 @@ static void name_codes(vq_strbuf *s, const vq_op *op) {
 // "_add", or "_quantize_u8" for an op that makes codes.
 static void name_op(vq_strbuf *s, const vq_op *op) {
   vq_strbuf_printf(s, "%s%s", s->n ? "_" : "", vq_op_info(op->code)->name);
-  if (op->code == VQ_OP_quantize || op->code == VQ_OP_requantize)
+  if (op->code == VQ_OP_quantize || op->code == VQ_OP_requantize ||
+      op->code == VQ_OP_rescale)
     vq_strbuf_printf(s, "_%s", vq_dtype_name(op->out->type->dtype));
 }
 

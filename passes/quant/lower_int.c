@@ -11,7 +11,8 @@
 //                                       their scale but in eps
 //   reduce_mean                         of codes, times their scale
 //   attention                           attention_int; scales join the score's
-//   gelu, silu                          piecewise
+//   gelu, silu                          piecewise, and of sums that become codes of 8 bits
+//                                       behind it piecewise_int
 //   concat, sliced and moved results    quantize moves up instead
 //
 // What no rule takes stays float, between a dequantize and a quantize: slow, and
@@ -32,6 +33,7 @@ static const vq_lower_rule rules[] = {
     {VQ_OP_attention, vq_lower_attention},
     {VQ_OP_gelu, vq_lower_act},         {VQ_OP_silu, vq_lower_act},
     {VQ_OP_quantize, vq_lower_slices},  {VQ_OP_quantize, vq_lower_requantize},
+    {VQ_OP_quantize, vq_lower_quantize_act},
     {VQ_OP_quantize, vq_lower_factor},  {VQ_OP_quantize, vq_lower_norm_scale},
     {VQ_OP_quantize, vq_lower_quantize_concat}, {VQ_OP_quantize, vq_lower_quantize_move},
     {VQ_OP_quantize, vq_lower_quantize_const},

@@ -38,8 +38,10 @@ vq_value *vq_lower_dequantize(vq_lowering *lo, vq_value *q, vq_value *scale,
 bool vq_lower_linear(vq_lowering *lo, vq_op *op);
 bool vq_lower_norm(vq_lowering *lo, vq_op *op);
 bool vq_lower_attention(vq_lowering *lo, vq_op *op);
-bool vq_lower_act(vq_lowering *lo, vq_op *op);
 bool vq_lower_mean(vq_lowering *lo, vq_op *op);
+// lower_act.c
+bool vq_lower_act(vq_lowering *lo, vq_op *op);
+bool vq_lower_quantize_act(vq_lowering *lo, vq_op *op);
 // lower_codes.c
 bool vq_lower_move(vq_lowering *lo, vq_op *op);
 bool vq_lower_concat(vq_lowering *lo, vq_op *op);

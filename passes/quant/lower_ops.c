@@ -17,6 +17,13 @@ static int64_t sum_of(vq_dtype t, const void *code, int64_t at, int64_t n) {
   return sum;
 }
 
+// How much larger than what they stand for codes are on average: rescale rounds what is half
+// way up, which one of 2^shift is.
+static double excess_of(const vq_value *q) {
+  const vq_op *op = vq_quant_def(q, VQ_OP_rescale);
+  return op && VQ_ATTRS(op, rescale)->shift ? ldexp(0.5, -(int)VQ_ATTRS(op, rescale)->shift) : 0;
+}
+
 // b / (sx sw_o) - zx * sum_i w_oi, in i32.
 static vq_value *int_bias(vq_lowering *lo, const vq_op *op, const vq_coded *x,
                           const vq_coded *w) {
@@ -25,12 +32,11 @@ static vq_value *int_bias(vq_lowering *lo, const vq_op *op, const vq_coded *x,
   const float *bias = vq_quant_bias(lo->pc, op, n);
   if (!code || !bias) return NULL;
   int32_t *b = VQ_NEW_N(lo->pc->temp, int32_t, (size_t)n);
-  double sx = vq_lower_scale(x), zx = vq_lower_zero(x);
+  double sx = vq_lower_scale(x), zx = vq_lower_zero(x) + excess_of(x->q);
   for (int64_t o = 0; o < n; o++) {
     int64_t sum = sum_of(w->q->type->dtype, code, o * k, k);
-    double v = nearbyint((double)bias[o] / (sx * (double)vq_quant_at(w->scale, o))) -
-               zx * (double)sum;
-    b[o] = (int32_t)fmin(fmax(v, -0x1p30), 0x1p30);
+    double v = (double)bias[o] / (sx * (double)vq_quant_at(w->scale, o)) - zx * (double)sum;
+    b[o] = (int32_t)fmin(fmax(nearbyint(v), -0x1p30), 0x1p30);
   }
   return vq_quant_const(lo->m, op->out->name, "bias", VQ_i32, 1, &n, b);
 }
@@ -146,22 +152,4 @@ bool vq_lower_attention(vq_lowering *lo, vq_op *op) {
   if (y)
     y = vq_build_binary(&lo->b, VQ_OP_mul, y, c[2].scale, VQ_LIT(""));
   return vq_lower_replace(lo, op, y);
-}
-
-// ---- gelu, silu --------------------------------------------------------------------
-
-// Of dequantized codes, or of parts of them.
-bool vq_lower_act(vq_lowering *lo, vq_op *op) {
-  vq_coded x;
-  const vq_value *v = vq_in(op, 0);
-  while (v->kind == VQ_VALUE_RESULT && vq_quant_moves(v->def)) v = vq_in(v->def, 0);
-  if (!vq_lower_code(v, &x)) return false;
-  vq_str form = op->code == VQ_OP_gelu ? VQ_ATTRS(op, gelu)->form : VQ_LIT("");
-  vq_attrs_piecewise a = {.fn = VQ_LIT("gelu")};
-  if (op->code == VQ_OP_silu) a.fn = VQ_LIT("silu");
-  if (vq_str_is(form, "tanh")) a.fn = VQ_LIT("gelu_tanh");
-  if (vq_str_is(form, "sigmoid")) a.fn = VQ_LIT("gelu_sigmoid");
-  vq_value *in = vq_in(op, 0);
-  return vq_lower_replace(
-      lo, op, vq_build1(&lo->b, VQ_OP_piecewise, &in, 1, &a, VQ_LIT("")));
 }

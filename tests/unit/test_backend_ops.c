@@ -186,6 +186,11 @@ static vq_module *with_cases(case_fn use, double (*limit)[2]) {
 #define FAKE(lo_, hi_) A(fake_quant, .lo = lo_, .hi = hi_)
 #define CURVE(name, lo, hi) \
   {VQ_OP_piecewise, A(piecewise, .fn = VQ_LIT(name)), {T(f32, 3, 37), END}, lo, hi}
+#define WORDS(n) T(i16, 3, n), T(i16, n), S(i16), T(i16, n), T(i16, n)
+#define FIXED(name, n, step_) {VQ_OP_piecewise_int, \
+  A(piecewise_int, .fn = VQ_LIT(name), .step = step_), {WORDS(n)}, 0, 0}
+#define RESCALE(n, by, code, lo_, hi_) {VQ_OP_rescale, A(rescale, .shift = by, \
+  .to = VQ_LIT(#code), .lo = lo_, .hi = hi_), {T(i16, 3, n), T(i16, 3, 1), T(i16, n), END}, 0, 0}
 #define X4(n) A(linear, .layout = VQ_LIT("panel16x4"), .out = n)
 #define X8(n) A(linear, .layout = VQ_LIT("panel16x8"), .out = n)
 #define ATT(n, s, lev, qz, kz, vz) A(attention_int, .heads = n, .scale = s, \
@@ -206,6 +211,9 @@ static vq_module *with_code_cases(case_fn use, double (*limit)[2]) {
     {VQ_OP_fake_quant, FAKE(-8, 7), {T(f32, 3, 37), S(f32), S(f32), END}, -3, 3},
     CURVE("gelu", -5, 5), CURVE("gelu_tanh", -5, 5), CURVE("gelu_sigmoid", -5, 5),
     CURVE("silu", -1e30, 1e30),
+    FIXED("gelu", 37, 1e-3f), FIXED("gelu_tanh", 64, 2e-4f), FIXED("gelu_sigmoid", 5, 0.03f),
+    FIXED("silu", 8, 3e-4f), RESCALE(37, 5, u8, 0, 255), RESCALE(64, 0, i8, -7, 7),
+    RESCALE(5, 15, i16, -32768, 32767), RESCALE(16, 3, u8, 3, 200),
     {VQ_OP_linear, NULL, {T(u8, 2, 7, 37), T(i8, 19, 37), T(i32, 19), END}, 0, 0},
     {VQ_OP_linear, NULL, {T(u4, 7, 5), T(i8, 19, 5), END}, 0, 0},
     {VQ_OP_linear, A(linear, .layout = VQ_LIT("panel16"), .out = 35), {T(i16, 7, 37),

@@ -38,6 +38,24 @@ enum epilogue {
 // The name of the sums: those without epilogue are the result.
 static char name_of(enum epilogue what) { return what == SUMS ? 'v' : 'g'; }
 
+// Sums of about `most` to words, GELU in fixed point, codes.
+static void add_gelu(text *t, const char *shape_of, int n, double most, bool rows) {
+  unsigned c = t->n_case, s = numbers(t, n, 9000 / most), word[6];
+  char dims[64];
+  snprintf(dims, sizeof dims, "%s", shape_of);
+  for (unsigned i = 0; i < VQ_COUNT(word); i++)
+    word[i] = arg(t, i == 4 && rows ? shape("%dx1, i16", atoi(dims)) : shape("%d, i16", n));
+  vq_strbuf *b = &t->body;
+  vq_strbuf_printf(b, "  %%d%u = requantize %%g%u, @n%u {to = \"i16\", lo = -32768, hi = 32767} :"
+                   " tensor<%s, i16>\n", c, c, s, dims);
+  vq_strbuf_printf(b, "  %%e%u = piecewise_int %%d%u, %%a%u, %%a%u, %%a%u, %%a%u {fn = \"gelu\","
+                   " step = %g} : tensor<%s, i16>\n", c, c, word[0], word[1], word[2], word[3],
+                   c % 2 ? 1.5e-4 : 2e-3, dims);
+  vq_strbuf_printf(b, "  %%v%u = rescale %%e%u, %%a%u, %%a%u {shift = 5, to = \"u8\", lo = 0,"
+                   " hi = 255} : tensor<%s, u8>\n", c, c, word[4], word[5], dims);
+  result(t, shape("%s, u8", dims));
+}
+
 // Ops behind %g<case>, sums of the given shape whose size is about `most`.
 static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
                          double most) {
@@ -59,17 +77,16 @@ static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
   }
   bool gelu = what == GELU || what == GELU_ROWS;
   bool residual = what == RESIDUAL || what == RESIDUAL_ROWS;
+  if (gelu) {
+    add_gelu(t, dims, n, most, what == GELU_ROWS);
+    return;
+  }
   vq_strbuf_printf(b, "  %%%c%u = dequantize %%g%u, @n%u : tensor<%s, f32>\n",
                    what == RESIDUAL_ROWS ? 'u' : 'd', c, c, s, dims);
   if (what == RESIDUAL_ROWS)
     vq_strbuf_printf(b, "  %%d%u = mul %%u%u, @n%u : tensor<%s, f32>\n", c, c,
                      row_numbers(t, dims, 1), dims);
-  if (gelu)
-    vq_strbuf_printf(b, "  %%e%u = piecewise %%d%u {fn = \"gelu\"} : tensor<%s, f32>\n"
-                     "  %%v%u = quantize %%e%u, @n%u {to = \"u8\", lo = 0, hi = 255} :"
-                     " tensor<%s, u8>\n", c, c, dims, c, c,
-                     what == GELU ? numbers(t, n, 80) : row_numbers(t, dims, 80), dims);
-  else if (residual)
+  if (residual)
     vq_strbuf_printf(b, "  %%r%u = dequantize %%a%u, @n%u : tensor<%s, f32>\n"
                      "  %%e%u = add %%d%u, %%r%u : tensor<%s, f32>\n"
                      "  %%v%u = quantize %%e%u, @n%u {to = \"i16\", lo = -32768,"
@@ -78,7 +95,7 @@ static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
                      dims, c, c, numbers(t, n, 9000), dims);
   else
     vq_strbuf_printf(b, "  %%v%u = add %%d%u, %%d%u : tensor<%s, f32>\n", c, c, c, dims);
-  result(t, shape("%s, %s", dims, gelu ? "u8" : residual ? "i16" : "f32"));
+  result(t, shape("%s, %s", dims, residual ? "i16" : "f32"));
 }
 
 static void add_gemm(text *t, int m, int n, int k, bool bias, enum epilogue what) {

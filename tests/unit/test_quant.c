@@ -569,6 +569,25 @@ START_TEST(test_piecewise_error) {
 }
 END_TEST
 
+// Of codes of 16 bits, in channels of three scales.
+START_TEST(test_curve_error) {
+  const double steps[] = {3.6 / 32767, 5e-4, 0.01};
+  for (unsigned k = 0; k < VQ_COUNT(steps); k++)
+    for (double own = steps[k]; own < 0.05; own *= 3) {
+      vq_curve c;
+      double worst = 0;
+      ck_assert(vq_curve_of(VQ_LIT("gelu"), (float)steps[k], &c));
+      vq_curve_channel ch = vq_curve_channel_of(VQ_LIT("gelu"), steps[k], own, 0);
+      ck_assert_uint_lt(ch.limit * ch.scale, 1 << 16);
+      for (int i = INT16_MIN; i <= INT16_MAX; i++) {
+        double x = i * own, want = x / 2 * (1 + erf(x * M_SQRT1_2));
+        worst = fmax(worst, fabs(vq_curve_at(&c, &ch, (int16_t)i) * own - want));
+      }
+      ck_assert_double_lt(worst, 7e-4 + 3 * own);
+    }
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("quant");
   TCase *t = tcase_create("passes");
@@ -591,6 +610,7 @@ int main(void) {
   tcase_add_test(t, test_fold_pixels);
   tcase_add_test(t, test_complaints);
   tcase_add_test(t, test_piecewise_error);
+  tcase_add_test(t, test_curve_error);
   suite_add_tcase(s, t);
   SRunner *r = srunner_create(s);
   srunner_run_all(r, CK_ENV);
