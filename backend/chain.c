@@ -161,13 +161,6 @@ static LLVMValueRef *emit_ops(const vq_emit *e, const vq_chain *c, LLVMValueRef 
   return val;
 }
 
-LLVMValueRef vq_chain_emit(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
-                           LLVMValueRef row, LLVMValueRef col, unsigned lanes,
-                           unsigned n) {
-  LLVMValueRef *val = emit_ops(e, c, v, row, col, lanes, n);
-  return value_of(c, vq_in(c->last, 0)->def, v, val);
-}
-
 // Rows other than the first of `t` have elements of their own.
 static bool has_rows(const vq_chain *c, const vq_type *t) {
   for (unsigned k = 0; k < c->split; k++)

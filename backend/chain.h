@@ -24,12 +24,9 @@ typedef struct vq_chain {
 bool vq_chain_match(const vq_func *kernel, const vq_op *anchor, vq_chain *c);
 bool vq_chain_empty(const vq_chain *c);
 
-// The vector of the kernel's result at (row, col .. col + lanes) given the
-// anchor's vector `v` there (NULL without anchor); of operands only the first
-// `n` lanes are read. And the same for all results, stored to them.
-LLVMValueRef vq_chain_emit(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
-                           LLVMValueRef row, LLVMValueRef col, unsigned lanes,
-                           unsigned n);
+// Computes and stores the vectors of all results at (row, col .. col + lanes) given the
+// anchor's vector `v` there (NULL without anchor); of operands and results only the first
+// `n` lanes are read and written.
 void vq_chain_store(const vq_emit *e, const vq_chain *c, LLVMValueRef v,
                     LLVMValueRef row, LLVMValueRef col, unsigned lanes,
                     unsigned n);

@@ -2,8 +2,8 @@
 //
 // Between the sums of a linear and codes of 8 bits they work in fixed point: the sums become
 // codes of 16 bits with a scale of their own, which a vector holds twice as many of as of
-// floats. That scale is the one behind divided by a power of two, so nothing is rounded that
-// the codes behind would notice. Elsewhere they are functions of floats.
+// floats. That scale is about the 128th part of the one behind, so nothing is rounded that the
+// codes behind would notice. Elsewhere they are functions of floats.
 #include <math.h>
 
 #include "quant/lower_int.h"
