@@ -185,6 +185,26 @@ static val look_up(const vq_emit *e, val table, val index) {
   return y;
 }
 
+// c[index] of VQ_PIECES numbers in four registers of AVX2: a permutation of each, and the
+// upper bits of the index choose. A gather takes three times as long.
+static val permute_quarters(const vq_emit *e, const float *c, val index) {
+  LLVMTypeRef one = LLVMInt1TypeInContext(e->lc);
+  val q[4], bit[2];
+  for (unsigned k = 0; k < 4; k++) {
+    val part[8];
+    for (unsigned i = 0; i < 8; i++) part[i] = vq_kf32(e, c[8 * k + i]);
+    val arg[] = {LLVMConstVector(part, 8), index};
+    q[k] = vq_intrinsic(e, "llvm.x86.avx2.permps", NULL, 0, arg, 2);
+  }
+  for (unsigned k = 0; k < 2; k++) {
+    val b = LLVMBuildLShr(e->b, index, vq_ki_like(LLVMTypeOf(index), 3 + k), "");
+    bit[k] = LLVMBuildTrunc(e->b, b, lanes_of(one, index), "");
+  }
+  for (unsigned k = 0; k < 2; k++)
+    q[k] = LLVMBuildSelect(e->b, bit[0], q[2 * k + 1], q[2 * k], "");
+  return LLVMBuildSelect(e->b, bit[1], q[1], q[0], "");
+}
+
 // Coefficients k of all pieces in memory.
 static val row_of(const vq_emit *e, vq_str fn, const vq_piecewise *p, unsigned k) {
   char name[64] = "vqk_piecewise0.";
@@ -207,14 +227,25 @@ static val polynomial(const vq_emit *e, val x, val const *c) {
   return add(e, c[0], mul(e, x, add(e, c[1], mul(e, x, c[2]))));
 }
 
+// What fills a register, or less.
+static val emit_pieces(const vq_emit *e, vq_str fn, const vq_piecewise *p, val x) {
+  val i = piece_of(e, x), c[3];
+  bool ymm = e->target->vector_bits == 256 && vq_lanes_of(LLVMTypeOf(x)) == 8;
+  for (unsigned k = 0; k < 3; k++)
+    c[k] = is_zmm(e, x) ? permute_table(e, p->c[k], i)
+           : ymm        ? permute_quarters(e, p->c[k], i)
+                        : look_up(e, row_of(e, fn, p, k), i);
+  return polynomial(e, x, c);
+}
+
 static val emit_piecewise(const vq_emit *e, const vq_op *op, val x) {
   vq_piecewise p;
   vq_str fn = VQ_ATTRS(op, piecewise)->fn;
+  unsigned own = vq_f32_lanes(e->target);
   if (!vq_piecewise_of(fn, &p)) VQ_BUG("piecewise without a table");
-  val i = piece_of(e, x), c[3];
-  for (unsigned k = 0; k < 3; k++)
-    c[k] = is_zmm(e, x) ? permute_table(e, p.c[k], i) : look_up(e, row_of(e, fn, &p, k), i);
-  return polynomial(e, x, c);
+  if (vq_lanes_of(LLVMTypeOf(x)) != 2 * own) return emit_pieces(e, fn, &p, x);
+  val low = emit_pieces(e, fn, &p, vq_lanes_part(e, x, 0, own));
+  return vq_lanes_join(e, low, emit_pieces(e, fn, &p, vq_lanes_part(e, x, own, own)));
 }
 
 // ---- piecewise_int -------------------------------------------------------------

@@ -30,7 +30,7 @@ static void weights(text *t, int n, int k) {
 }
 
 enum epilogue {
-  SUMS, REQUANTIZE, FLOATS, GELU, RESIDUAL,
+  SUMS, REQUANTIZE, FLOATS, SILU, GELU, RESIDUAL,
   GELU_ROWS, RESIDUAL_ROWS,  // rows have scales, too
   N_EPILOGUE
 };
@@ -71,7 +71,7 @@ static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
                        arg(t, shape("%d, i16", n)), dims);
       result(t, shape("%s, u8", dims));
       return;
-    case FLOATS: case GELU: case RESIDUAL: case GELU_ROWS: case RESIDUAL_ROWS:
+    case FLOATS: case SILU: case GELU: case RESIDUAL: case GELU_ROWS: case RESIDUAL_ROWS:
     case N_EPILOGUE:
       break;
   }
@@ -93,6 +93,9 @@ static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
                      " hi = 32767} : tensor<%s, i16>\n",
                      c, arg(t, shape("%s, i16", dims)), numbers(t, n, 1e-4), dims, c, c, c,
                      dims, c, c, numbers(t, n, 9000), dims);
+  else if (what == SILU)
+    vq_strbuf_printf(b, "  %%e%u = piecewise %%d%u {fn = \"silu\"} : tensor<%s, f32>\n"
+                     "  %%v%u = add %%e%u, %%e%u : tensor<%s, f32>\n", c, c, dims, c, c, c, dims);
   else
     vq_strbuf_printf(b, "  %%v%u = add %%d%u, %%d%u : tensor<%s, f32>\n", c, c, c, dims);
   result(t, shape("%s, %s", dims, residual ? "i16" : "f32"));
