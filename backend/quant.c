@@ -2,8 +2,7 @@
 //
 // Codes are rounded to i32, saturated to words and moved by the zero point as words, of
 // which a vector holds twice as many: the instructions that convert and pack do most of the
-// clamping. Where lanes are not those of registers, rounding adds 1.5 * 2^23, which leaves
-// the integer, rounded half to even, in the low bits of the sum; it needs |t| <= 2^22.
+// clamping (words.h).
 #include "quant.h"
 
 #include "elt.h"
@@ -47,7 +46,7 @@ val vq_quant_widen(const vq_emit *e, vq_dtype t, val x, LLVMTypeRef elem) {
   return LLVMBuildIntCast2(e->b, x, lanes_of(elem, x), is_signed, "");
 }
 
-// Bits of t + MAGIC: the integer nearest to t plus MAGIC_BITS.
+// Bits of t + MAGIC: the integer nearest to t plus MAGIC_BITS, for |t| <= 2^22.
 static val rounded_bits(const vq_emit *e, val t) {
   return LLVMBuildBitCast(e->b, add(e, t, kf(t, MAGIC)), lanes_of(e->i32, t), "");
 }

@@ -5,6 +5,7 @@
 // computed in binary64 and rounded once more is the correctly rounded one, so
 // `f32` below marks the roundings and nothing else is rounded.
 #include "eval/eval_ops.h"
+#include "vq/fixed.h"
 #include "vq/piecewise.h"
 
 #include <math.h>

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "vq/fixed.h"
+
 vq_exp2 vq_exp2_of(int64_t levels) {
   static const double of_f[4] = {1, 0.34664144, 0.06055275, 0.00687614};
   vq_exp2 p = {.top = 15};
@@ -12,13 +14,9 @@ vq_exp2 vq_exp2_of(int64_t levels) {
   return p;
 }
 
-static int32_t mulhrs(int32_t a, int32_t b) {
-  return (a * b + (1 << 14)) >> 15;
-}
-
 int32_t vq_exp2_code(const vq_exp2 *p, int32_t d) {
-  int32_t n = (d + VQ_EXP2_STEPS / 2) >> 11, f = (d - n * VQ_EXP2_STEPS) * 32;
-  int32_t e = p->c[2] + mulhrs(f, p->c[3]);
-  e = p->c[0] + mulhrs(f, p->c[1] + mulhrs(f, e));
-  return p->top + n < 0 ? 0 : mulhrs(e, 1 << (p->top + n));
+  int32_t n = (d + VQ_EXP2_STEPS / 2) >> 11;
+  int16_t f = (int16_t)((d - n * VQ_EXP2_STEPS) * 32), e = (int16_t)p->c[3];
+  for (unsigned i = 3; i-- > 0;) e = (int16_t)(p->c[i] + vq_mulhrs(f, e));
+  return p->top + n < 0 ? 0 : vq_mulhrs(e, (int16_t)(1 << (p->top + n)));
 }

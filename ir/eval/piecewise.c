@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "vq/fixed.h"
+
 #define NODE 0.86602540378443865  // of [-1, 1], the outer Chebyshev nodes of three
 
 static double gelu(double x) { return x / 2 * (1 + erf(x * 0.70710678118654752)); }

@@ -57,6 +57,10 @@ static bool is_of_rows(const vq_type *t) {
   return t->rank >= 2 && t->dim[t->rank - 1] == 1 && vq_type_count(t) == t->dim[t->rank - 2];
 }
 
+static bool is_one_or_channels(vq_value *v, int64_t n) {
+  return vq_const_of(v) && (vq_type_count(v->type) == 1 || is_of_channels(v->type, n));
+}
+
 // The operand of `v` where only one op reads it, and what is constant beside it.
 static vq_value *through(vq_value *v, vq_opcode code, vq_value **beside) {
   const vq_op *op = vq_quant_def(v, code);
@@ -85,7 +89,8 @@ static bool match(const vq_op *quantize, act *a) {
   }
   a->fn = vq_quant_def(v, VQ_OP_piecewise);
   return a->fn && vq_has_one_use(a->fn->out) && vq_lower_code(vq_in(a->fn, 0), &a->x) &&
-         !a->x.zero && a->x.q->type->dtype == VQ_i32 &&
+         !a->x.zero && is_one_or_channels(a->x.scale, n) && a->x.q->type->dtype == VQ_i32 &&
+         (quantize->n_in < 3 || is_one_or_channels(vq_in(quantize, 2), n)) &&
          vq_dtype_bits(quantize->out->type->dtype) <= 8;
 }
 

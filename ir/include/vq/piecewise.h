@@ -61,11 +61,6 @@ vq_curve_channel vq_curve_channel_of(vq_str fn, double step, double own, uint16_
 bool vq_curve_scale_fits(vq_str fn, double own, uint16_t scale);
 int16_t vq_curve_at(const vq_curve *c, const vq_curve_channel *ch, int16_t x);
 
-// a * b / 2^15, rounded half up, in two's complement: what pmulhrsw gives.
-static inline int16_t vq_mulhrs(int16_t a, int16_t b) {
-  return (int16_t)(uint16_t)((uint32_t)((int32_t)a * b + (1 << 14)) >> 15);
-}
-
 // The table of `fn`: gelu, gelu_tanh, gelu_sigmoid (the forms of op gelu) or
 // silu; false for any other name.
 bool vq_piecewise_of(vq_str fn, vq_piecewise *out);
