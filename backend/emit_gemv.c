@@ -4,8 +4,10 @@
 // Each row passes over all weights, which come from a cache or memory: reading them in their
 // order, once, is what counts. They are widened to i16 in registers, for pmaddwd. Bytes keep
 // their order, so that a sum is two lanes side by side. Nibbles are codes 0 and 2 or 1 and 3
-// of an element then; for them, or where its last element is not whole, a row is prepared in
-// scratch, in that order and with zeros behind it.
+// of an element then. With VNNI nibbles become bytes, c + 8, and the row is split into
+// bytes, x = 256 h + l: the sum of x c is 256 times that of h (c + 8), and that of l (c + 8),
+// less 8 times that of x. For nibbles, or where its last element is not whole, a row is
+// prepared in scratch, in the order that they want and with zeros behind it.
 //
 // A task is a chunk of columns, all rows. Sums of a chunk wait in scratch for the epilogue,
 // which is a loop over vectors: kernels of this kind are many, and each runs little.
@@ -28,6 +30,8 @@ typedef LLVMValueRef val;
 #define MOST_CODES 32  // of i16 in a vector of any target
 #define MOST_SUMS 8    // vectors of sums of any target
 
+typedef enum form { BYTES, NIBBLES, SPLIT } form;
+
 typedef struct gemv {
   vq_chain chain;
   vq_rows rows;
@@ -37,7 +41,9 @@ typedef struct gemv {
   int64_t units, unit;  // of a panel; codes of a column in one
   int64_t fine, chunks;
   // while emitting
+  form form;
   val row, x;  // the row at hand, and where its codes lie
+  val start;   // what sums of the first vectors start with
 } gemv;
 
 static bool describe(const vq_func *kernel, gemv *g) {
@@ -72,38 +78,55 @@ static LLVMTypeRef word(const vq_emit *e) { return LLVMInt16TypeInContext(e->lc)
 
 // ---- a row ---------------------------------------------------------------------
 
-// Writes whole vectors, so that zeros follow the row.
+// Where each byte of an element comes from.
+static const unsigned char order[][8] = {[BYTES] = {0, 1, 2, 3, 4, 5, 6, 7},
+                                         [NIBBLES] = {0, 1, 4, 5, 2, 3, 6, 7},
+                                         [SPLIT] = {0, 2, 4, 6, 1, 3, 5, 7}};
+
+// Writes whole vectors, so that zeros follow the row. v[0] += sums of pairs of codes.
 static void prepare_step(const vq_emit *e, void *user, val col, unsigned lanes, unsigned n,
                          val *v) {
   const gemv *g = user;
-  val map[MOST_CODES], from = vq_rows_at(e, &g->rows, g->row);
-  (void)v;
-  for (unsigned i = 0; i < lanes; i++)
-    map[i] = LLVMConstInt(e->i32, i / 4 * 4 + i % 4 / 2 + i % 2 * 2, false);
+  val map[2 * MOST_CODES], from = vq_rows_at(e, &g->rows, g->row);
+  for (unsigned i = 0; i < 2 * lanes; i++)
+    map[i] = LLVMConstInt(e->i32, i / 8 * 8 + order[g->form][i % 8], false);
   val x = vq_load_n(e, vq_vec_type(word(e), lanes), vq_at(e, word(e), from, col), 2, n);
-  if (g->nibbles) x = LLVMBuildShuffleVector(e->b, x, x, LLVMConstVector(map, lanes), "");
+  if (g->form == SPLIT) v[0] = vq_tile_add_pairs(e, v[0], x, vq_ki_like(LLVMTypeOf(x), 1));
+  x = LLVMBuildBitCast(e->b, x, vq_vec_type(e->i8, 2 * lanes), "");
+  x = LLVMBuildShuffleVector(e->b, x, x, LLVMConstVector(map, 2 * lanes), "");
   vq_store(e, x, vq_at(e, word(e), g->x, col), 2);
 }
 
+static val add_ints(const vq_emit *e, val a, val b) { return LLVMBuildAdd(e->b, a, b, ""); }
+
 static void prepare_row(const vq_emit *e, gemv *g) {
-  g->x = vq_atk(e, e->i32, e->scratch, VQ_TASK_COLS);
-  if (g->nibbles || g->k % g->unit)
-    vq_row_each(e, g->k, e->target->vector_bits / 16, prepare_step, g, 0, NULL);
-  else
+  unsigned lanes = vq_f32_lanes(e->target);
+  val sum = LLVMConstNull(vq_vec_type(e->i32, lanes));
+  g->start = sum;
+  if (g->form == BYTES && g->k % g->unit == 0) {
     g->x = vq_rows_at(e, &g->rows, g->row);
+    return;
+  }
+  g->x = vq_atk(e, e->i32, e->scratch, VQ_TASK_COLS);
+  vq_row_each(e, g->k, 2 * lanes, prepare_step, g, g->form == SPLIT, &sum);
+  if (g->form != SPLIT) return;
+  sum = LLVMBuildMul(e->b, vq_reduce(e, sum, add_ints), LLVMConstInt(e->i32, 8, false), "");
+  g->start = vq_splat(e, LLVMBuildNeg(e->b, sum, ""), lanes);
 }
 
 // ---- sums ----------------------------------------------------------------------
 
-// Vectors of sums of a panel.
+// Vectors of columns in a panel, and of sums of them: bytes have two lanes for a column,
+// split rows two sums.
+static unsigned cols_of(const vq_emit *e) { return VQ_PANEL / vq_f32_lanes(e->target); }
 static unsigned vecs_of(const vq_emit *e, const gemv *g) {
-  return VQ_PANEL / vq_f32_lanes(e->target) * (g->nibbles ? 1 : 2);
+  return cols_of(e) * (g->form == NIBBLES ? 1 : 2);
 }
 
 // Several times those where they are few: one sum alone would wait for what was added last.
 static unsigned sums_of(const vq_emit *e, const gemv *g) {
-  unsigned vecs = vecs_of(e, g);
-  return vecs < 4 ? 4 : vecs;
+  unsigned vecs = vecs_of(e, g), n = e->target->n_vector_reg / 4;
+  return vecs < n ? n : vecs;
 }
 
 // Codes of the row at `from`, as many as `type` has, in all lanes.
@@ -141,19 +164,42 @@ static void add_nibbles(const vq_emit *e, val w, val row, unsigned vecs, val *su
   }
 }
 
+// The same with bytes of the row: those of l add to the first half of the sums.
+static void add_split(const vq_emit *e, val w, val row, unsigned vecs, val *sum) {
+  unsigned n = e->target->vector_bits / 8;
+  LLVMTypeRef bytes = vq_vec_type(e->i8, n), words = vq_vec_type(word(e), n / 2);
+  LLVMTypeRef type = vq_vec_type(e->i32, n / 4);
+  for (unsigned v = 0; v < vecs / 2; v++) {
+    val flip = vq_load(e, bytes, vq_atk(e, bytes, w, v), 1);
+    flip = LLVMBuildXor(e->b, flip, vq_ki_like(bytes, 0x88), "");
+    val up = LLVMBuildLShr(e->b, LLVMBuildBitCast(e->b, flip, words, ""),
+                           vq_ki_like(words, 4), "");
+    const val of[] = {flip, LLVMBuildBitCast(e->b, up, bytes, "")};
+    for (unsigned k = 0; k < 2; k++) {
+      val c = LLVMBuildAnd(e->b, of[k], vq_ki_like(bytes, 15), "");
+      val l = everywhere(e, e->i32, vq_atk(e, e->i32, row, 2 * k));
+      val h = everywhere(e, e->i32, vq_atk(e, e->i32, row, 2 * k + 1));
+      c = LLVMBuildBitCast(e->b, c, type, "");
+      vq_tile_add_codes(e, VQ_TILE_U8, l, &c, 1, &sum[v]);
+      vq_tile_add_codes(e, VQ_TILE_U8, c, &h, 1, &sum[vecs / 2 + v]);
+    }
+  }
+}
+
 // Sums += units [lo, hi) of a panel, `steps` in a turn.
 static void add_units(const vq_emit *e, const gemv *g, val panel, int64_t lo, int64_t hi,
                       unsigned steps, val *sum) {
-  if (lo == hi) return;
+  static void (*const add[])(const vq_emit *, val, val, unsigned, val *) = {
+      [BYTES] = add_bytes, [NIBBLES] = add_nibbles, [SPLIT] = add_split};
   unsigned vecs = vecs_of(e, g), n = sums_of(e, g);
+  if (lo == hi) return;
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, lo), vq_k64(e, hi), steps, n, sum);
   val w = vq_at(e, e->i8, panel, vq_mulk(e, l.i, UNIT));
   val row = vq_at(e, word(e), g->x, vq_mulk(e, l.i, g->unit));
   for (unsigned s = 0; s < steps; s++)
-    (g->nibbles ? add_nibbles : add_bytes)(e, vq_atk(e, e->i8, w, s * UNIT),
-                                           vq_atk(e, word(e), row, s * g->unit), vecs,
-                                           l.v + s * vecs % n);
+    add[g->form](e, vq_atk(e, e->i8, w, s * UNIT), vq_atk(e, word(e), row, s * g->unit),
+                 vecs, l.v + s * vecs % n);
   vq_loop_end(e, &l);
   memcpy(sum, l.v, n * sizeof *sum);
 }
@@ -169,20 +215,28 @@ static val add_sides(const vq_emit *e, val a, val b) {
   return LLVMBuildAdd(e->b, side[0], side[1], "");
 }
 
+// Vector `i` of columns.
+static val total(const vq_emit *e, const gemv *g, val const *sum, unsigned i) {
+  if (g->form == NIBBLES) return sum[i];
+  if (g->form == BYTES) return add_sides(e, sum[2 * i], sum[2 * i + 1]);
+  val high = sum[cols_of(e) + i];
+  high = LLVMBuildShl(e->b, high, vq_ki_like(LLVMTypeOf(high), 8), "");
+  return LLVMBuildAdd(e->b, high, sum[i], "");
+}
+
 // The sums of a panel to `to`.
 static void sum_panel(const vq_emit *e, const gemv *g, val panel, val to) {
   unsigned vecs = vecs_of(e, g), n = sums_of(e, g);
   LLVMTypeRef type = vq_vec_type(e->i32, vq_f32_lanes(e->target));
   val sum[MOST_SUMS];
-  for (unsigned v = 0; v < n; v++) sum[v] = LLVMConstNull(type);
+  for (unsigned v = 0; v < n; v++) sum[v] = v < cols_of(e) ? g->start : LLVMConstNull(type);
   int64_t whole = g->units - g->units % STEPS;
   add_units(e, g, panel, 0, whole, STEPS, sum);
   add_units(e, g, panel, whole, g->units, 1, sum);
   for (unsigned v = vecs; v < n; v++)
     sum[v % vecs] = LLVMBuildAdd(e->b, sum[v % vecs], sum[v], "");
-  for (unsigned v = 0, at = 0; v < vecs; v += g->nibbles ? 1 : 2, at++)
-    vq_store(e, g->nibbles ? sum[v] : add_sides(e, sum[v], sum[v + 1]),
-             vq_atk(e, type, to, at), 4);
+  for (unsigned i = 0; i < cols_of(e); i++)
+    vq_store(e, total(e, g, sum, i), vq_atk(e, type, to, i), 4);
 }
 
 static void sum_chunk(const vq_emit *e, const gemv *g, val chunk) {
@@ -237,6 +291,7 @@ static void finish_chunk(const vq_emit *e, const gemv *g, val chunk) {
 vq_status emit_gemv(vq_emit *e) {
   gemv g;
   if (!describe(e->kernel, &g)) VQ_BUG("gemv does not take this kernel");
+  g.form = !g.nibbles ? BYTES : e->target->vnni ? SPLIT : NIBBLES;
   vq_loop row, chunk;
   vq_loop_range(e, &row, g.chain.rows, 1);
   g.row = row.i;
