@@ -242,6 +242,8 @@ static vq_module *with_code_cases(case_fn use, double (*limit)[2]) {
     {VQ_OP_linear, FINE_SUMS("panel16", 35, 1), {T(i16, 2, 37), T(i4, 3, 37, 16), END}, 0, 0},
     {VQ_OP_linear, FINE_SUMS("panel16x4", 35, 4), {T(i16, 1, 1, 37), T(i8, 3, 10, 16, 4),
         T(i32, 35), END}, 0, 0},
+    {VQ_OP_linear, FINE_SUMS("panel16x4", 300, 3), {T(i16, 1, 1, 9), T(i8, 19, 3, 16, 4),
+        T(i32, 300), END}, 0, 0},
     {VQ_OP_linear, FINE_SUMS("panel16x8", 35, 8), {T(i16, 2, 37), T(i4, 3, 5, 16, 4, 2), END},
         0, 0},
     {VQ_OP_linear, NULL, {T(u8, 2, 7, 37), T(i8, 19, 37), T(i32, 19), END}, 0, 0},
