@@ -2,6 +2,7 @@
 #include "core/infer.h"
 
 #include "eval/eval_ops.h"
+#include "vq/exp2.h"
 #include "vq/fixed.h"
 #include "vq/piecewise.h"
 #include "vq/strbuf.h"
@@ -163,9 +164,9 @@ vq_status vq_infer_attention_int(vq_rule *r) {
   ATTRS(attention_int);
   for (unsigned i = 0; i < 3; i++)
     if (vq_rule_max_bits(r, i, 8)) return VQ_ERR;
-  if (a->levels < 1 || a->levels > 255)
-    return vq_rule_bad_attr(r, "levels", "is %lld, expected 1 to 255",
-                            (long long)a->levels);
+  int most = a->table.n ? 255 : (1 << VQ_EXP2_BITS) - 1;
+  if (a->levels < 1 || a->levels > most)
+    return vq_rule_bad_attr(r, "levels", "is %lld, expected 1 to %d", (long long)a->levels, most);
   if (check_table(r, a)) return VQ_ERR;
   const struct {
     const char *name;

@@ -20,6 +20,7 @@
 #include "lower/less.h"
 #include "quant/quantizer.h"
 #include "quant/read_rows.h"
+#include "vq/exp2.h"
 #include "vq/fixed.h"
 #include "vq/rewrite.h"
 
@@ -117,6 +118,18 @@ static void refine(const refiner *r, vq_op *fq) {
   vq_stat(r->pc, "finer activations", 1);
 }
 
+// Probabilities of codes get as many levels as sums of products with bytes can take.
+static void refine_attention(const refiner *r, vq_op *op) {
+  vq_attrs_attention a = *VQ_ATTRS(op, attention);
+  int64_t keys = vq_in(op, 1)->type->dim[1], bits = VQ_EXP2_BITS;
+  if (!a.probability_bits) return;
+  while (bits > 8 && ((INT64_C(1) << bits) - 1) * keys > INT32_MAX / 255) bits--;
+  if (bits <= a.probability_bits) return;
+  a.probability = VQ_LIT("uniform"), a.probability_bits = bits;
+  vq_set_attrs(op, &a);
+  vq_stat(r->pc, "finer probabilities", 1);
+}
+
 static bool has_norm(const vq_value *v) {
   vq_each_use(v, u) {
     const vq_op *op = u->user;
@@ -173,6 +186,7 @@ static vq_status visit(refiner *r, vq_op *op) {
   if (y->kind != VQ_VALUE_RESULT) return VQ_OK;
   vq_stat(r->pc, "ops on rows beside", 1);
   if (y->def->code == VQ_OP_fake_quant) refine_codes(r, y->def);
+  if (y->def->code == VQ_OP_attention) refine_attention(r, y->def);
   return VQ_OK;
 }
 
