@@ -118,12 +118,12 @@ static void refine(const refiner *r, vq_op *fq) {
   vq_stat(r->pc, "finer activations", 1);
 }
 
-// Probabilities of codes get as many levels as sums of products with bytes can take.
+// Probabilities of codes get so many levels that their sum is still exact in 24 bits.
 static void refine_attention(const refiner *r, vq_op *op) {
   vq_attrs_attention a = *VQ_ATTRS(op, attention);
   int64_t keys = vq_in(op, 1)->type->dim[1], bits = VQ_EXP2_BITS;
   if (!a.probability_bits) return;
-  while (bits > 8 && ((INT64_C(1) << bits) - 1) * keys > INT32_MAX / 255) bits--;
+  while (bits > 8 && ((INT64_C(1) << bits) - 1) * keys > 1 << 24) bits--;
   if (bits <= a.probability_bits) return;
   a.probability = VQ_LIT("uniform"), a.probability_bits = bits;
   vq_set_attrs(op, &a);
