@@ -43,7 +43,43 @@ static bool used_in(const vq_value *v, const vq_func *f) {
   return false;
 }
 
-// Lays out the constants @main uses, in module order; equal bytes once.
+static uint64_t align_up(uint64_t n, uint64_t align) { return (n + align - 1) & -align; }
+
+// A constant smaller than a cache line lies at a multiple of its size, rounded up to a power
+// of two: dozens of scales would each take a line otherwise.
+static uint64_t constant_align(uint64_t size) {
+  uint64_t align = 1;
+  while (align < size && align < VITQ_ALIGN) align *= 2;
+  return align;
+}
+
+static void place_bytes(vq_layout *l, vq_layout_const *p) {
+  p->offset = align_up(l->constant_bytes, constant_align(p->size));
+  l->constant_bytes = p->offset + p->size;
+}
+
+// Lays out one constant; equal bytes once.
+static vq_status place_constant(build *b, vq_const *c, vq_map *seen) {
+  vq_layout *l = b->l;
+  vq_layout_const *p = &l->constant[l->n_constant++];
+  *p = (vq_layout_const){.c = c, .bytes = vq_const_bytes(c),
+                         .size = (uint64_t)vq_type_bytes(c->value.type)};
+  if (!p->bytes && p->size) return no_data(b, c);
+  void **slot = vq_map_put(seen, (vq_str){p->bytes, p->size});
+  p->shared = *slot != NULL;
+  if (p->shared)
+    p->offset = ((vq_layout_const *)*slot)->offset;
+  else
+    *slot = p, place_bytes(l, p);
+  return VQ_OK;
+}
+
+// A kernel's own constant becomes part of its code.
+static bool lacks_data(const vq_const *c) {
+  return c->value.uses && vq_type_count(c->value.type) && c->init == VQ_INIT_MISSING;
+}
+
+// The constants @main uses, in module order: large ones, then those smaller than a line.
 static vq_status place_constants(build *b) {
   vq_layout *l = b->l;
   uint32_t n = 0;
@@ -51,33 +87,16 @@ static vq_status place_constants(build *b) {
   l->constant = VQ_NEW_N(b->arena, vq_layout_const, n + 1);  // and the numbers
   vq_map seen = {0};
   vq_status st = VQ_OK;
-  vq_each_const(l->m, c) {
-    if (!used_in(&c->value, l->main)) {
-      // A kernel's own constant becomes part of its code.
-      bool lacks = c->value.uses && vq_type_count(c->value.type) &&
-                   c->init == VQ_INIT_MISSING;
-      if (!lacks) continue;
-      st = no_data(b, c);
-      break;
+  for (unsigned small = 0; small < 2 && !st; small++)
+    vq_each_const(l->m, c) {
+      if (st || (vq_type_bytes(c->value.type) < VITQ_ALIGN) != small) continue;
+      if (used_in(&c->value, l->main))
+        st = place_constant(b, c, &seen);
+      else if (lacks_data(c))
+        st = no_data(b, c);
     }
-    vq_layout_const *p = &l->constant[l->n_constant++];
-    *p = (vq_layout_const){.c = c, .bytes = vq_const_bytes(c),
-                           .size = (uint64_t)vq_type_bytes(c->value.type)};
-    if (!p->bytes && p->size) {
-      st = no_data(b, c);
-      break;
-    }
-    void **slot = vq_map_put(&seen, (vq_str){p->bytes, p->size});
-    if (*slot) {
-      p->offset = ((vq_layout_const *)*slot)->offset;
-      p->shared = true;
-      continue;
-    }
-    *slot = p;
-    p->offset = l->constant_bytes;
-    l->constant_bytes += (p->size + VITQ_ALIGN - 1) & ~(uint64_t)(VITQ_ALIGN - 1);
-  }
   vq_map_release(&seen);
+  l->constant_bytes = align_up(l->constant_bytes, VITQ_ALIGN);
   return st;
 }
 
@@ -135,8 +154,7 @@ static vq_status locate_result(build *b, const vq_value *v, vitq_operand *out) {
                     "arena offset %lld is not a multiple of %u below 2^40",
                     (long long)at, VITQ_ALIGN);
   out->offset = (uint64_t)at;
-  uint64_t end = out->offset + (uint64_t)vq_type_bytes(v->type);
-  end = (end + VITQ_ALIGN - 1) & ~(uint64_t)(VITQ_ALIGN - 1);
+  uint64_t end = align_up(out->offset + (uint64_t)vq_type_bytes(v->type), VITQ_ALIGN);
   if (end > b->l->arena_bytes) b->l->arena_bytes = end;
   return VQ_OK;
 }
@@ -178,7 +196,7 @@ static void place_numbers(build *b) {
   uint64_t size = b->n_number * sizeof *b->number;
   l->constant[l->n_constant++] =
       (vq_layout_const){.bytes = b->number, .offset = l->constant_bytes, .size = size};
-  l->constant_bytes += (size + VITQ_ALIGN - 1) & ~(uint64_t)(VITQ_ALIGN - 1);
+  l->constant_bytes = align_up(l->constant_bytes + size, VITQ_ALIGN);
 }
 
 static vq_status add_step(build *b, const vq_op *call) {

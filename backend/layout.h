@@ -34,7 +34,7 @@ typedef struct vq_layout {
   const char *symbol;  // a C identifier
   int64_t batch;
   vq_layout_kernel *kernel;  // in order of their first call
-  vq_layout_const *constant; // in module order, all alignments 64
+  vq_layout_const *constant; // by offset; those of at least VITQ_ALIGN bytes aligned to it
   vq_layout_step *step;
   uint32_t n_kernel, n_constant, n_step;
   uint64_t constant_bytes, arena_bytes;
