@@ -35,8 +35,16 @@ const vq_emitter *vq_emitter_for(const vq_func *kernel, bool generic,
   return NULL;
 }
 
+// The next row without instructions for products of codes, whose code `t` can run.
+static const vq_target *plainer(const vq_target *t, const vq_target *end) {
+  for (const vq_target *p = t; p < end; p++)
+    if (!p->vnni && p->amx == VQ_AMX_NONE && !(p->requires & ~t->requires)) return p;
+  return t;
+}
+
 const vq_target *vq_kernel_target(const vq_layout_kernel *k, const vq_target *t,
                                   const vq_target *end) {
+  if (k->minor) return plainer(t, end);
   if (!t->codes_only || t + 1 == end) return t;
   for (unsigned i = 0; i < k->plan.n_product; i++) {
     const vq_product *p = &k->plan.product[i];

@@ -13,6 +13,8 @@
 #include "numbers.h"
 
 #define MAX_ARENA (INT64_C(1) << 40)
+#define MINOR_PART 256   // of the work of a model: what its minor kernels have at most
+#define ELEMENT_MACS 8   // multiply-accumulates that an element takes as long as
 
 typedef struct build {
   vq_layout *l;
@@ -121,6 +123,46 @@ static vq_status add_kernel(build *b, const vq_op *call, uint32_t *index) {
                   "no emitter takes kernel '%.*s'", VQ_FMT(f->name));
 }
 
+// ---- minor kernels --------------------------------------------------------------
+
+static int64_t work_of(const vq_func *f) {
+  int64_t work = 0;
+  vq_each_op(f, op) {
+    work += vq_op_macs(op);
+    for (unsigned i = 0; i < op->n_out; i++)
+      work += ELEMENT_MACS * vq_type_count(op->out[i].type);
+  }
+  return work;
+}
+
+static bool is_integer(const vq_layout *l) {
+  for (uint32_t k = 0; k < l->n_kernel; k++)
+    for (unsigned i = 0; i < l->kernel[k].plan.n_product; i++)
+      if (l->kernel[k].plan.product[i].codes) return true;
+  return false;
+}
+
+// The kernel of the least work that is not minor yet.
+static vq_layout_kernel *least_work(vq_layout *l) {
+  vq_layout_kernel *least = NULL;
+  for (vq_layout_kernel *k = l->kernel; k < l->kernel + l->n_kernel; k++)
+    if (!k->minor && (!least || k->work < least->work)) least = k;
+  return least;
+}
+
+// Kernels of the least work, until they have MINOR_PART of all: a head, what comes before
+// the blocks, the rows of class tokens behind them. Code of integers computes the same in
+// every variant; in models of floats vectors of another width add in another order.
+static void mark_minor(vq_layout *l) {
+  if (!is_integer(l)) return;
+  int64_t all = 0, minor = 0;
+  for (uint32_t k = 0; k < l->n_kernel; k++) all += l->kernel[k].work;
+  for (vq_layout_kernel *k; (k = least_work(l)) && minor + k->work <= all / MINOR_PART;) {
+    k->minor = true;
+    minor += k->work;
+  }
+}
+
 // ---- steps --------------------------------------------------------------------
 
 // Finds which output of the model `root` is; false when none.
@@ -203,6 +245,7 @@ static vq_status add_step(build *b, const vq_op *call) {
   vq_layout_step *s = &b->l->step[b->l->n_step++];
   const vq_func *kernel = vq_module_func(b->l->m, VQ_ATTRS(call, call)->callee);
   if (add_kernel(b, call, &s->kernel)) return VQ_ERR;
+  b->l->kernel[s->kernel].work += work_of(kernel);
   bool numbers = b->l->kernel[s->kernel].n_number > 0;
   s->n_arg = call->n_out + call->n_in + numbers;
   s->name = call->n_out ? call->out[0].name : (vq_str){0};
@@ -228,6 +271,7 @@ static vq_status add_steps(build *b) {
     if (vq_has_trait(op, VQ_TRAIT_CALL) && add_step(b, op)) return VQ_ERR;
   }
   place_numbers(b);
+  mark_minor(l);
   return VQ_OK;
 }
 

@@ -12,6 +12,8 @@ typedef struct vq_layout_kernel {
   vq_kernel_plan plan;
   int64_t macs;
   unsigned n_number;  // numbers.h; with any, a step has one more argument: they
+  int64_t work;       // of all its steps, in multiply-accumulates
+  bool minor;         // of little weight in an integer model: shared among variants
 } vq_layout_kernel;
 
 typedef struct vq_layout_const {
