@@ -11,17 +11,11 @@
 //
 // Where tiles want codes of i16 (tile.h), all four become that as they are packed: queries
 // and keys in the order of widen.h, probabilities and values in their own.
-#include <float.h>
-
 #include "amx.h"
-#include "elt.h"
-#include "heads.h"
+#include "heads_int.h"
 #include "loop.h"
-#include "numbers.h"
-#include "quant.h"
 #include "tile.h"
 #include "widen.h"
-#include "words.h"
 
 #define SCRATCH_MAX (4 << 20)
 #define ROWS VQ_AMX_ROWS  // more than VQ_HEADS_BLOCK_ROWS
@@ -30,38 +24,21 @@ bool match_attention_int(const vq_func *kernel, vq_kernel_plan *plan);
 vq_status emit_attention_int(vq_emit *e);
 
 typedef struct attention {
-  vq_heads s;
-  const vq_attrs_attention_int *attrs;
+  vq_heads_int h;
   int64_t d4, m4;  // elements of four codes: of a query, of a row of P
   // while emitting
-  unsigned lanes;
-  vq_quant_prob prob;
-  bool wide;             // codes of i16
   int64_t d_row, m_row;  // elements of d4 and m4, with what fills the last step
-  int64_t code_row;      // elements between rows of P, m_row at least
   // parts of scratch
-  LLVMValueRef k_panel, v_panel, k_init, queries, scores, codes, sums, tile, zeros;
+  LLVMValueRef k_panel, v_panel, k_init, queries, sums, tile, zeros;
   LLVMValueRef config;
-  LLVMValueRef row, rows;  // the current block
+  LLVMValueRef rows;  // of the current block
 } attention;
-
-// i8 without zero point, or u8 that xor 0x80 makes one.
-static bool is_centred(const vq_view *v, int64_t zero) {
-  vq_dtype t = v->base->type->dtype;
-  return (t == VQ_i8 && zero == 0) || (t == VQ_u8 && zero == 128);
-}
 
 static bool describe(const vq_func *kernel, attention *a) {
   memset(a, 0, sizeof *a);
-  if (!vq_heads_match(kernel, VQ_OP_attention_int, &a->s)) return false;
-  const vq_heads *s = &a->s;
-  vq_dtype q = s->q.base->type->dtype;
-  a->attrs = VQ_ATTRS(s->op, attention_int);
-  a->d_row = a->d4 = s->d / 4, a->m_row = a->m4 = (s->m + 3) / 4;
-  // Within these sizes no sum leaves i32, and row sums of P are exact as f32.
-  return (q == VQ_u8 || q == VQ_i8) && is_centred(&s->k, a->attrs->k_zero) &&
-         is_centred(&s->v, a->attrs->v_zero) && s->d % 4 == 0 && s->d > 0 &&
-         s->e > 0 && s->d <= 1 << 14 && s->m <= 1 << 16;
+  if (!vq_heads_int_match(kernel, &a->h)) return false;
+  a->d_row = a->d4 = a->h.s.d / 4, a->m_row = a->m4 = (a->h.s.m + 3) / 4;
+  return a->h.s.d % 4 == 0;
 }
 
 enum { K, V, INIT, Q, SCORES, CODES, SUMS, TILE, ZEROS, CONFIG, N_PART };
@@ -77,9 +54,9 @@ static int64_t scratch_parts(const attention *a, bool wide, int64_t *part) {
   int64_t m = wide ? 2 * a->m4 : whole_steps(a->m4);
   int64_t rows = wide ? VQ_HEADS_BLOCK_ROWS : ROWS;
   const int64_t size[N_PART] = {
-      [K] = a->s.m_pad * d,         [V] = a->s.e_pad * m, [INIT] = a->s.m_pad,
-      [Q] = rows * d,               [SCORES] = rows * a->s.m_pad,
-      [CODES] = rows * (wide ? a->s.m_pad / 2 : m) + VQ_PANEL,
+      [K] = a->h.s.m_pad * d,         [V] = a->h.s.e_pad * m, [INIT] = a->h.s.m_pad,
+      [Q] = rows * d,                 [SCORES] = rows * a->h.s.m_pad,
+      [CODES] = rows * (wide ? a->h.s.m_pad / 2 : m) + VQ_PANEL,
       [SUMS] = rows,                [TILE] = VQ_AMX_SUMS,
       [ZEROS] = VQ_TILE_COLS,       [CONFIG] = VQ_AMX_CONFIG};
   int64_t at = 0;
@@ -97,27 +74,18 @@ bool match_attention_int(const vq_func *kernel, vq_kernel_plan *plan) {
   int64_t bytes = scratch_parts(&a, false, part), wide = scratch_parts(&a, true, part);
   if (wide > bytes) bytes = wide;
   if (bytes > SCRATCH_MAX) return false;
-  plan->n_task = a.s.batch * a.s.heads * a.s.n_task;
+  plan->n_task = a.h.s.batch * a.h.s.heads * a.h.s.n_task;
   plan->scratch_bytes = (uint32_t)bytes;
   plan->n_product = 2;
-  plan->product[0] = a.s.score;
-  plan->product[1] = a.s.value;
+  plan->product[0] = a.h.s.score;
+  plan->product[1] = a.h.s.value;
   return true;
 }
 
 // ---- packing -----------------------------------------------------------------
 
 static LLVMTypeRef ints(const vq_emit *e, const attention *a) {
-  return vq_vec_type(e->i32, a->lanes);
-}
-
-// Codes of `type` with the other signedness, when that is not the wanted one.
-static LLVMValueRef as_type(const vq_emit *e, vq_dtype type, vq_dtype want,
-                            LLVMValueRef x) {
-  if (type == want) return x;
-  LLVMTypeRef t = LLVMTypeOf(x);
-  bool bytes = vq_elem_type(t) == e->i8;
-  return LLVMBuildXor(e->b, x, vq_ki_like(t, bytes ? -128 : (int32_t)0x80808080), "");
+  return vq_vec_type(e->i32, a->h.lanes);
 }
 
 // Reads a square of `lanes` keys x `lanes` elements and writes it transposed:
@@ -125,18 +93,18 @@ static LLVMValueRef as_type(const vq_emit *e, vq_dtype type, vq_dtype want,
 static void pack_square(const vq_emit *e, const attention *a, LLVMValueRef from,
                         LLVMValueRef to, unsigned keys, unsigned elements) {
   LLVMValueRef row[VQ_PANEL];
-  for (unsigned c = 0; c < a->lanes; c++) {
+  for (unsigned c = 0; c < a->h.lanes; c++) {
     row[c] = LLVMConstNull(ints(e, a));
     if (c >= keys) continue;
-    LLVMValueRef p = vq_atk(e, e->i8, from, c * a->s.k.row);
-    row[c] = as_type(e, a->s.k.base->type->dtype, VQ_i8,
+    LLVMValueRef p = vq_atk(e, e->i8, from, c * a->h.s.k.row);
+    row[c] = vq_heads_int_as(e, a->h.s.k.base->type->dtype, VQ_i8,
                      vq_load_n(e, ints(e, a), p, 1, elements));
   }
-  vq_transpose(e, row, a->lanes);
+  vq_transpose(e, row, a->h.lanes);
   for (unsigned i = 0; i < elements; i++) {
     LLVMValueRef p = vq_atk(e, e->i32, to, i * VQ_PANEL);
     vq_halves h = {row[i], NULL};
-    if (a->wide) {
+    if (a->h.wide) {
       h = vq_halves_i8(e, row[i]);
       vq_store(e, h.odd, vq_atk(e, e->i32, p, a->d4 * VQ_PANEL), 4);
     }
@@ -147,10 +115,10 @@ static void pack_square(const vq_emit *e, const attention *a, LLVMValueRef from,
 // One panel of k: 16 keys from `from`, of which `keys` exist.
 static void pack_k_panel(const vq_emit *e, const attention *a, LLVMValueRef from,
                          LLVMValueRef to, unsigned keys) {
-  unsigned lanes = a->lanes, rest = (unsigned)(a->d4 % lanes);
+  unsigned lanes = a->h.lanes, rest = (unsigned)(a->d4 % lanes);
   for (unsigned c = 0; c < VQ_PANEL; c += lanes) {
     unsigned n = keys > c ? keys - c : 0;
-    LLVMValueRef src = vq_atk(e, e->i8, from, c * a->s.k.row);
+    LLVMValueRef src = vq_atk(e, e->i8, from, c * a->h.s.k.row);
     LLVMValueRef dst = vq_atk(e, e->i32, to, c);
     if (a->d4 > rest) {
       vq_loop l;
@@ -166,33 +134,33 @@ static void pack_k_panel(const vq_emit *e, const attention *a, LLVMValueRef from
 }
 
 static void pack_k(const vq_emit *e, const attention *a) {
-  int64_t whole = a->s.m - a->s.m % VQ_PANEL;
+  int64_t whole = a->h.s.m - a->h.s.m % VQ_PANEL;
   vq_loop l;
   vq_loop_range(e, &l, whole, VQ_PANEL);
-  pack_k_panel(e, a, vq_heads_token(e, &a->s, &a->s.k, l.i, a->s.d),
+  pack_k_panel(e, a, vq_heads_token(e, &a->h.s, &a->h.s.k, l.i, a->h.s.d),
                vq_at(e, e->i32, a->k_panel, vq_mulk(e, l.i, a->d_row)), VQ_PANEL);
   vq_loop_end(e, &l);
-  if (whole < a->s.m)
-    pack_k_panel(e, a, vq_heads_token(e, &a->s, &a->s.k, vq_k64(e, whole), a->s.d),
+  if (whole < a->h.s.m)
+    pack_k_panel(e, a, vq_heads_token(e, &a->h.s, &a->h.s.k, vq_k64(e, whole), a->h.s.d),
                  vq_atk(e, e->i32, a->k_panel, whole * a->d_row),
-                 (unsigned)(a->s.m - whole));
+                 (unsigned)(a->h.s.m - whole));
 }
 
 // What the sums of each key start with: -zero * sum of the key, where zero is
 // that of the queries as u8.
 static void start_scores(const vq_emit *e, const attention *a) {
-  bool is_u8 = a->s.q.base->type->dtype == VQ_u8;
-  int64_t zero = a->attrs->q_zero + (is_u8 ? 0 : 128);
-  LLVMValueRef ones = vq_ki_like(ints(e, a), a->wide ? 0x00010001 : 0x01010101);
+  bool is_u8 = a->h.s.q.base->type->dtype == VQ_u8;
+  int64_t zero = a->h.attrs->q_zero + (is_u8 ? 0 : 128);
+  LLVMValueRef ones = vq_ki_like(ints(e, a), a->h.wide ? 0x00010001 : 0x01010101);
   vq_loop panel, k;
-  vq_loop_range(e, &panel, a->s.m_pad, VQ_PANEL);
-  for (unsigned c = 0; c < VQ_PANEL; c += a->lanes) {
+  vq_loop_range(e, &panel, a->h.s.m_pad, VQ_PANEL);
+  for (unsigned c = 0; c < VQ_PANEL; c += a->h.lanes) {
     LLVMValueRef from = vq_at(e, e->i32, a->k_panel, vq_mulk(e, panel.i, a->d_row));
     LLVMValueRef none = LLVMConstNull(ints(e, a));
-    vq_loop_begin(e, &k, vq_k64(e, 0), vq_k64(e, a->wide ? a->d_row : a->d4), 1, 1, &none);
+    vq_loop_begin(e, &k, vq_k64(e, 0), vq_k64(e, a->h.wide ? a->d_row : a->d4), 1, 1, &none);
     LLVMValueRef at = vq_addk(e, vq_mulk(e, k.i, VQ_PANEL), c);
     LLVMValueRef b = vq_load(e, ints(e, a), vq_at(e, e->i32, from, at), 4);
-    vq_tile_add_codes(e, a->wide ? VQ_TILE_I16 : VQ_TILE_U8, ones, &b, 1, k.v);
+    vq_tile_add_codes(e, a->h.wide ? VQ_TILE_I16 : VQ_TILE_U8, ones, &b, 1, k.v);
     vq_loop_end(e, &k);
     LLVMValueRef start = LLVMBuildMul(e->b, k.v[0], vq_ki_like(ints(e, a), -zero), "");
     vq_store(e, start, vq_at(e, e->i32, a->k_init, vq_addk(e, panel.i, c)), 4);
@@ -221,22 +189,22 @@ static LLVMValueRef words(const vq_emit *e, LLVMValueRef codes) {
 static void pack_v_step(const vq_emit *e, const attention *a, LLVMValueRef m,
                         unsigned tokens) {
   LLVMTypeRef type = vq_vec_type(e->i8, VQ_PANEL);
-  LLVMValueRef from = vq_heads_token(e, &a->s, &a->s.v, m, a->s.e);
+  LLVMValueRef from = vq_heads_token(e, &a->h.s, &a->h.s.v, m, a->h.s.e);
   LLVMValueRef to = vq_at(e, e->i32, a->v_panel,
-                          vq_mulk(e, vq_divk(e, m, a->wide ? 2 : 4), VQ_PANEL));
-  for (int64_t c = 0; c < a->s.e; c += VQ_PANEL) {
+                          vq_mulk(e, vq_divk(e, m, a->h.wide ? 2 : 4), VQ_PANEL));
+  for (int64_t c = 0; c < a->h.s.e; c += VQ_PANEL) {
     LLVMValueRef row[4];
-    unsigned n = a->s.e - c < VQ_PANEL ? (unsigned)(a->s.e - c) : VQ_PANEL;
+    unsigned n = a->h.s.e - c < VQ_PANEL ? (unsigned)(a->h.s.e - c) : VQ_PANEL;
     for (unsigned i = 0; i < 4; i++) {
       row[i] = LLVMConstNull(type);
       if (i >= tokens) continue;
-      LLVMValueRef p = vq_atk(e, e->i8, from, i * a->s.v.row + c);
-      row[i] = as_type(e, a->s.v.base->type->dtype, VQ_i8, vq_load_n(e, type, p, 1, n));
+      LLVMValueRef p = vq_atk(e, e->i8, from, i * a->h.s.v.row + c);
+      row[i] = vq_heads_int_as(e, a->h.s.v.base->type->dtype, VQ_i8, vq_load_n(e, type, p, 1, n));
     }
     LLVMValueRef low = interleave(e, row[0], row[1], 1);
     LLVMValueRef high = interleave(e, row[2], row[3], 1);
     LLVMValueRef p = vq_atk(e, e->i32, to, c * a->m_row);
-    if (a->wide) {
+    if (a->h.wide) {
       vq_store(e, words(e, low), p, 4);
       vq_store(e, words(e, high), vq_atk(e, e->i32, p, VQ_PANEL), 4);
     } else {
@@ -246,12 +214,12 @@ static void pack_v_step(const vq_emit *e, const attention *a, LLVMValueRef m,
 }
 
 static void pack_v(const vq_emit *e, const attention *a) {
-  int64_t whole = a->s.m - a->s.m % 4;
+  int64_t whole = a->h.s.m - a->h.s.m % 4;
   vq_loop l;
   vq_loop_range(e, &l, whole, 4);
   pack_v_step(e, a, l.i, 4);
   vq_loop_end(e, &l);
-  if (whole < a->s.m) pack_v_step(e, a, vq_k64(e, whole), (unsigned)(a->s.m - whole));
+  if (whole < a->h.s.m) pack_v_step(e, a, vq_k64(e, whole), (unsigned)(a->h.s.m - whole));
 }
 
 static void pack(const vq_emit *e, void *user) {
@@ -263,7 +231,7 @@ static void pack(const vq_emit *e, void *user) {
 // ---- one block of queries ----------------------------------------------------
 
 static unsigned vectors(const attention *a, unsigned cols) {
-  return (cols + a->lanes - 1) / a->lanes;
+  return (cols + a->h.lanes - 1) / a->h.lanes;
 }
 
 typedef struct query_copy {
@@ -277,10 +245,10 @@ static void query_step(const vq_emit *e, void *user, LLVMValueRef col,
   (void)v, (void)lanes;
   LLVMTypeRef type = ints(e, c->a);
   LLVMValueRef x = vq_load_n(e, type, vq_at(e, e->i32, c->from, col), 1, n);
-  x = as_type(e, c->a->s.q.base->type->dtype, VQ_u8, x);
+  x = vq_heads_int_as(e, c->a->h.s.q.base->type->dtype, VQ_u8, x);
   LLVMValueRef to = vq_at(e, e->i32, c->to, col);
   vq_halves h = {x, NULL};
-  if (c->a->wide) {
+  if (c->a->h.wide) {
     h = vq_halves_u8(e, x);
     vq_store_n(e, h.odd, vq_atk(e, e->i32, to, c->a->d4), 4, n);
   }
@@ -290,9 +258,9 @@ static void query_step(const vq_emit *e, void *user, LLVMValueRef col,
 static void copy_queries(const vq_emit *e, const attention *a) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
-  query_copy c = {a, vq_heads_token(e, &a->s, &a->s.q, vq_add(e, a->row, l.i), a->s.d),
+  query_copy c = {a, vq_heads_token(e, &a->h.s, &a->h.s.q, vq_add(e, a->h.row, l.i), a->h.s.d),
                   vq_at(e, e->i32, a->queries, vq_mulk(e, l.i, a->d_row))};
-  vq_row_each(e, a->d4, a->lanes, query_step, &c, 0, NULL);
+  vq_row_each(e, a->d4, a->h.lanes, query_step, &c, 0, NULL);
   vq_loop_end(e, &l);
 }
 
@@ -301,96 +269,9 @@ static void score_group(const vq_emit *e, void *user, LLVMValueRef col,
   const attention *a = user;
   vq_tile t = {.a = a->queries, .lda = a->d_row, .b = a->k_panel, .k = a->d_row,
                .init = vq_at(e, e->i32, a->k_init, col),
-               .c = vq_at(e, e->i32, a->scores, col), .config = a->config,
-               .ldc = a->s.m_pad, .col = col, .vecs = vectors(a, cols)};
-  vq_tile_call(e, &a->s.score, &t, a->rows);
-}
-
-// What the two sweeps over one row of scores share.
-typedef struct score_row {
-  const attention *a;
-  LLVMValueRef scores, codes, bias, max;
-} score_row;
-
-// Without a bias numbers are in the order of their sums.
-static bool max_of_sums(const attention *a) {
-  return !a->s.bias && a->attrs->scale > 0 && a->attrs->scale <= FLT_MAX;
-}
-
-static LLVMValueRef scaled(const vq_emit *e, const attention *a, LLVMValueRef sum) {
-  LLVMTypeRef type = vq_vec_type(e->f32, vq_lanes_of(LLVMTypeOf(sum)));
-  LLVMValueRef scale = vq_splat(e, vq_number(e, a->s.op), vq_lanes_of(type));
-  return LLVMBuildFMul(e->b, LLVMBuildSIToFP(e->b, sum, type, ""), scale, "");
-}
-
-static LLVMValueRef max_ints(const vq_emit *e, LLVMValueRef a, LLVMValueRef b) {
-  LLVMValueRef more = LLVMBuildICmp(e->b, LLVMIntSGT, a, b, "");
-  return LLVMBuildSelect(e->b, more, a, b, "");
-}
-
-static void max_sum_step(const vq_emit *e, void *user, LLVMValueRef col,
-                         unsigned lanes, unsigned n, LLVMValueRef *v) {
-  const score_row *r = user;
-  LLVMValueRef s = vq_load(e, ints(e, r->a), vq_at(e, e->i32, r->scores, col), 4);
-  if (n < lanes)
-    s = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), s,
-                        vq_ki_like(LLVMTypeOf(s), INT32_MIN), "");
-  v[0] = max_ints(e, s, v[0]);
-}
-
-static void max_step(const vq_emit *e, void *user, LLVMValueRef col,
-                     unsigned lanes, unsigned n, LLVMValueRef *v) {
-  const score_row *r = user;
-  LLVMTypeRef type = vq_vec_type(e->f32, lanes);
-  LLVMValueRef p = vq_at(e, e->f32, r->scores, col);
-  LLVMValueRef s = scaled(e, r->a, vq_load(e, ints(e, r->a), p, 4));
-  if (r->bias)
-    s = LLVMBuildFAdd(e->b, s, vq_load_n(e, type, vq_at(e, e->f32, r->bias, col), 4, n),
-                      "");
-  vq_store(e, s, p, 4);
-  if (n < lanes)
-    s = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), s,
-                        vq_kf_like(type, -INFINITY), "");
-  v[0] = vq_combine_max(e, s, v[0]);
-}
-
-// Codes of probabilities as i16 or i8. A whole register of AVX2 packs as if they could be
-// anything, elsewhere to cut them off is one instruction.
-static LLVMValueRef code_as(const vq_emit *e, LLVMValueRef p, LLVMTypeRef elem) {
-  LLVMTypeRef type = vq_vec_type(elem, vq_lanes_of(LLVMTypeOf(p)));
-  bool words = LLVMTypeOf(p) != type && vq_elem_type(LLVMTypeOf(p)) != e->i32;
-  if (words && e->target->vector_bits == 256) return vq_word_pack_u8(e, p);
-  return LLVMBuildTrunc(e->b, p, type, "");
-}
-
-static void code_step(const vq_emit *e, void *user, LLVMValueRef col,
-                      unsigned lanes, unsigned n, LLVMValueRef *v) {
-  const score_row *r = user;
-  bool sums = max_of_sums(r->a);
-  LLVMTypeRef type = vq_vec_type(sums ? e->i32 : e->f32, lanes);
-  LLVMValueRef s = vq_load(e, type, vq_at(e, e->f32, r->scores, col), 4);
-  if (sums) s = scaled(e, r->a, s);
-  s = LLVMBuildFSub(e->b, s, vq_splat(e, r->max, lanes), "");
-  LLVMValueRef p = vq_quant_prob_code(e, &r->a->prob, s);
-  LLVMTypeRef code = r->a->wide ? LLVMInt16TypeInContext(e->lc) : e->i8;
-  vq_store(e, code_as(e, p, code), vq_at(e, code, r->codes, col), 1);
-  if (n < lanes)
-    p = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), p,
-                        LLVMConstNull(LLVMTypeOf(p)), "");
-  p = vq_quant_widen(e, VQ_u8, p, vq_elem_type(LLVMTypeOf(v[0])));
-  v[0] = LLVMBuildAdd(e->b, v[0], p, "");
-}
-
-static LLVMValueRef add_ints(const vq_emit *e, LLVMValueRef a, LLVMValueRef b) {
-  return LLVMBuildAdd(e->b, a, b, "");
-}
-
-static score_row score_row_at(const vq_emit *e, const attention *a, LLVMValueRef i) {
-  return (score_row){
-      .a = a,
-      .scores = vq_at(e, e->f32, a->scores, vq_mulk(e, i, a->s.m_pad)),
-      .codes = vq_at(e, e->i32, a->codes, vq_mulk(e, i, a->code_row)),
-      .bias = vq_heads_bias(e, &a->s, vq_add(e, a->row, i))};
+               .c = vq_at(e, e->i32, a->h.scores, col), .config = a->config,
+               .ldc = a->h.s.m_pad, .col = col, .vecs = vectors(a, cols)};
+  vq_tile_call(e, &a->h.s.score, &t, a->rows);
 }
 
 // The largest score of each row, in the place of its sum. A loop of its own: no row
@@ -398,64 +279,43 @@ static score_row score_row_at(const vq_emit *e, const attention *a, LLVMValueRef
 static void max_rows(const vq_emit *e, const attention *a) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
-  score_row r = score_row_at(e, a, l.i);
-  LLVMValueRef max;
-  if (max_of_sums(a)) {
-    max = vq_ki_like(ints(e, a), INT32_MIN);
-    vq_row_each(e, a->s.m, a->lanes, max_sum_step, &r, 1, &max);
-    max = scaled(e, a, vq_reduce(e, max, max_ints));
-  } else {
-    max = vq_kf_like(vq_vec_type(e->f32, a->lanes), -INFINITY);
-    vq_row_each(e, a->s.m, a->lanes, max_step, &r, 1, &max);
-    max = vq_reduce(e, max, vq_combine_max);
-  }
-  vq_store(e, max, vq_at(e, e->f32, a->sums, l.i), 4);
+  vq_store(e, vq_heads_int_max(e, &a->h, l.i), vq_at(e, e->f32, a->sums, l.i), 4);
   vq_loop_end(e, &l);
-}
-
-// Sums of the codes of a row, lane by lane: words where these hold them.
-static LLVMTypeRef code_sums(const vq_emit *e, const attention *a) {
-  unsigned lanes = a->prob.lanes;
-  bool words = !a->prob.table && (a->s.m + lanes - 1) / lanes * 255 <= UINT16_MAX;
-  return vq_vec_type(words ? LLVMInt16TypeInContext(e->lc) : e->i32, lanes);
 }
 
 // Scores to codes, and 1 / their sum.
 static void code_rows(const vq_emit *e, const attention *a) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
-  score_row r = score_row_at(e, a, l.i);
-  LLVMValueRef sum = LLVMConstNull(code_sums(e, a)), to = vq_at(e, e->f32, a->sums, l.i);
-  r.max = vq_load(e, e->f32, to, 4);
-  vq_row_each(e, a->s.m, a->prob.lanes, code_step, &r, 1, &sum);
-  sum = vq_reduce(e, vq_quant_widen(e, VQ_u8, sum, e->i32), add_ints);
+  LLVMValueRef p = vq_at(e, e->f32, a->sums, l.i);
+  LLVMValueRef sum = vq_heads_int_code(e, &a->h, l.i, vq_load(e, e->f32, p, 4));
   sum = LLVMBuildSIToFP(e->b, sum, e->f32, "");
-  vq_store(e, LLVMBuildFDiv(e->b, vq_kf32(e, 1), sum, ""), to, 4);
+  vq_store(e, LLVMBuildFDiv(e->b, vq_kf32(e, 1), sum, ""), p, 4);
   vq_loop_end(e, &l);
 }
 
 static void value_group(const vq_emit *e, void *user, LLVMValueRef col,
                         unsigned cols) {
   const attention *a = user;
-  vq_tile t = {.a = a->codes, .lda = a->code_row, .b = a->v_panel, .k = a->m_row,
+  vq_tile t = {.a = a->h.codes, .lda = a->h.code_row, .b = a->v_panel, .k = a->m_row,
                .init = a->zeros, .c = a->tile, .config = a->config, .col = col,
                .vecs = vectors(a, cols)};
-  t.ldc = vq_tile_width(e->target, &a->s.value, cols);
-  vq_tile_call(e, &a->s.value, &t, a->rows);
-  LLVMTypeRef type = vq_vec_type(e->f32, a->lanes);
+  t.ldc = vq_tile_width(e->target, &a->h.s.value, cols);
+  vq_tile_call(e, &a->h.s.value, &t, a->rows);
+  LLVMTypeRef type = vq_vec_type(e->f32, a->h.lanes);
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), a->rows, 1, 0, NULL);
-  LLVMValueRef row = vq_add(e, vq_mulk(e, a->s.b, a->s.n), vq_add(e, a->row, l.i));
+  LLVMValueRef row = vq_add(e, vq_mulk(e, a->h.s.b, a->h.s.n), vq_add(e, a->h.row, l.i));
   LLVMValueRef from = vq_at(e, e->i32, a->tile, vq_mulk(e, l.i, t.ldc));
   LLVMValueRef inv = vq_load(e, e->f32, vq_at(e, e->f32, a->sums, l.i), 4);
-  inv = vq_splat(e, inv, a->lanes);
-  col = vq_add(e, col, vq_mulk(e, a->s.h, a->s.e));
-  for (unsigned c = 0; c < cols; c += a->lanes) {
+  inv = vq_splat(e, inv, a->h.lanes);
+  col = vq_add(e, col, vq_mulk(e, a->h.s.h, a->h.s.e));
+  for (unsigned c = 0; c < cols; c += a->h.lanes) {
     LLVMValueRef v = vq_load(e, ints(e, a), vq_atk(e, e->i32, from, c), 4);
     v = LLVMBuildFMul(e->b, LLVMBuildSIToFP(e->b, v, type, ""), inv, "");
     unsigned left = cols - c;
-    vq_chain_store(e, &a->s.chain, v, row, vq_addk(e, col, c), a->lanes,
-                   left < a->lanes ? left : a->lanes);
+    vq_chain_store(e, &a->h.s.chain, v, row, vq_addk(e, col, c), a->h.lanes,
+                   left < a->h.lanes ? left : a->h.lanes);
   }
   vq_loop_end(e, &l);
 }
@@ -464,20 +324,20 @@ static void emit_block(const vq_emit *e, void *user, LLVMValueRef row,
                        LLVMValueRef rows) {
   attention *a = user;
   LLVMValueRef zero = vq_k64(e, 0);
-  a->row = row, a->rows = rows;
+  a->h.row = row, a->rows = rows;
   copy_queries(e, a);
-  vq_each_group(e, zero, vq_k64(e, a->s.m_pad), a->s.m_pad,
-                vq_heads_width(e, &a->s.score), score_group, a);
+  vq_each_group(e, zero, vq_k64(e, a->h.s.m_pad), a->h.s.m_pad,
+                vq_heads_width(e, &a->h.s.score), score_group, a);
   max_rows(e, a);
   code_rows(e, a);
-  vq_each_group(e, zero, vq_k64(e, a->s.e), a->s.e, vq_heads_width(e, &a->s.value),
+  vq_each_group(e, zero, vq_k64(e, a->h.s.e), a->h.s.e, vq_heads_width(e, &a->h.s.value),
                 value_group, a);
 }
 
 // `n` is a multiple of all lanes.
 static void clear(const vq_emit *e, const attention *a, LLVMValueRef p, int64_t n) {
   vq_loop l;
-  vq_loop_range(e, &l, n, a->lanes);
+  vq_loop_range(e, &l, n, a->h.lanes);
   vq_store(e, LLVMConstNull(ints(e, a)), vq_at(e, e->i32, p, l.i), 4);
   vq_loop_end(e, &l);
 }
@@ -486,35 +346,34 @@ static void set_scratch(const vq_emit *e, attention *a) {
   int64_t part[N_PART];
   LLVMValueRef *at[N_PART] = {
       [K] = &a->k_panel, [V] = &a->v_panel,    [INIT] = &a->k_init,
-      [Q] = &a->queries, [SCORES] = &a->scores, [CODES] = &a->codes,
+      [Q] = &a->queries, [SCORES] = &a->h.scores, [CODES] = &a->h.codes,
       [SUMS] = &a->sums, [TILE] = &a->tile,    [ZEROS] = &a->zeros,
       [CONFIG] = &a->config};
-  a->wide = vq_tile_kind_of(e->target, &a->s.score) == VQ_TILE_I16;
-  scratch_parts(a, a->wide, part);
+  a->h.wide = vq_tile_kind_of(e->target, &a->h.s.score) == VQ_TILE_I16;
+  scratch_parts(a, a->h.wide, part);
   for (unsigned i = 0; i < N_PART; i++)
     *at[i] = vq_atk(e, e->i32, e->scratch, part[i]);
   clear(e, a, a->zeros, VQ_TILE_COLS);
-  a->code_row = a->m_row;
-  if (a->wide) {
+  a->h.code_row = a->m_row;
+  if (a->h.wide) {
     a->d_row = 2 * a->d4, a->m_row = 2 * a->m4;
-    a->code_row = a->s.m_pad / 2;
+    a->h.code_row = a->h.s.m_pad / 2;
   }
-  if (!vq_amx_takes(e->target, &a->s.score)) {
+  if (!vq_amx_takes(e->target, &a->h.s.score)) {
     a->config = NULL;
     return;
   }
-  a->d_row = whole_steps(a->d4), a->code_row = a->m_row = whole_steps(a->m4);
-  if (a->d_row > a->d4) clear(e, a, a->k_panel, a->s.m_pad * a->d_row);
-  if (a->m_row > a->m4) clear(e, a, a->v_panel, a->s.e_pad * a->m_row);
+  a->d_row = whole_steps(a->d4), a->h.code_row = a->m_row = whole_steps(a->m4);
+  if (a->d_row > a->d4) clear(e, a, a->k_panel, a->h.s.m_pad * a->d_row);
+  if (a->m_row > a->m4) clear(e, a, a->v_panel, a->h.s.e_pad * a->m_row);
 }
 
 vq_status emit_attention_int(vq_emit *e) {
   attention a;
   if (!describe(e->kernel, &a)) VQ_BUG("attention_int does not take this kernel");
-  a.lanes = vq_f32_lanes(e->target);
-  a.prob = vq_quant_prob_of(e, a.attrs);
+  vq_heads_int_begin(e, &a.h);
   set_scratch(e, &a);
-  vq_heads_walk w = {&a.s, pack, emit_block, &a, .config = a.config};
+  vq_heads_walk w = {&a.h.s, pack, emit_block, &a, .config = a.config};
   vq_heads_each(e, &w);
   return VQ_OK;
 }

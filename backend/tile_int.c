@@ -18,7 +18,9 @@ static val add_pairs(const vq_emit *e, val sum, val a, val b) {
   unsigned lanes = vq_lanes_of(LLVMTypeOf(sum));
   LLVMTypeRef pairs = LLVMVectorType(LLVMInt16TypeInContext(e->lc), 2 * lanes);
   val arg[] = {LLVMBuildBitCast(e->b, a, pairs, ""), LLVMBuildBitCast(e->b, b, pairs, "")};
-  const char *name = lanes == 8 ? "llvm.x86.avx2.pmadd.wd" : "llvm.x86.sse2.pmadd.wd";
+  const char *name = lanes == 16  ? "llvm.x86.avx512.pmaddw.d.512"
+                     : lanes == 8 ? "llvm.x86.avx2.pmadd.wd"
+                                  : "llvm.x86.sse2.pmadd.wd";
   return LLVMBuildAdd(e->b, sum, vq_intrinsic(e, name, NULL, 0, arg, 2), "");
 }
 

@@ -8,10 +8,11 @@
 typedef LLVMValueRef val;
 
 vq_halves vq_halves_u8(const vq_emit *e, val x) {
-  LLVMTypeRef type = LLVMTypeOf(x);
-  val mask = vq_ki_like(type, 0x00ff00ff);
-  val up = LLVMBuildLShr(e->b, x, vq_ki_like(type, 8), "");
-  return (vq_halves){LLVMBuildAnd(e->b, x, mask, ""), LLVMBuildAnd(e->b, up, mask, "")};
+  LLVMTypeRef type = LLVMTypeOf(x), word = LLVMInt16TypeInContext(e->lc);
+  val v = LLVMBuildBitCast(e->b, x, LLVMVectorType(word, 2 * vq_lanes_of(type)), "");
+  v = LLVMBuildLShr(e->b, v, vq_ki_like(LLVMTypeOf(v), 8), "");
+  return (vq_halves){LLVMBuildAnd(e->b, x, vq_ki_like(type, 0x00ff00ff), ""),
+                     LLVMBuildBitCast(e->b, v, type, "")};
 }
 
 vq_halves vq_halves_i8(const vq_emit *e, val x) {

@@ -336,6 +336,30 @@ START_TEST(attention) {
 }
 END_TEST
 
+// Few queries: keys around whole groups of 4, 8 and 16, all widths of vectors of keys and of
+// values, keys and values apart and not, every kind of probabilities; and what packs after all.
+START_TEST(few_queries) {
+  static const int width[][2] = {{64, 64}, {32, 32}, {16, 16}, {48, 80}, {80, 48}, {192, 16},
+                                 {16, 192}, {96, 160}, {64, 128}, {20, 16}, {16, 20}};
+  for (int part = 0; part < 4; part++) {
+    text t = {.n_arg = 0};
+    const char *type = part % 2 ? "i8" : "u8";
+    int zero = part % 2 ? 0 : 128, n = 1 + part / 2;
+    for (int m = 1 + part % 2; m <= 67; m += m < 34 ? 2 : 3) {
+      const int *w = width[m % VQ_COUNT(width)];
+      int packed = w[0] == w[1] && m >= n ? m / 3 % 3 : APART, batch = 1 + m % 2;
+      int bias = m / 5 % 3;
+      add_attention(&t, type, zero, batch, 1 + m % 3, n, m, w[0], w[1], packed,
+                    bias > batch ? 1 : bias);
+    }
+    add_attention(&t, type, zero, 2, 3, n, 197, 64, 64, KV_PACKED, 0);
+    add_attention(&t, type, zero, 1, 3, n, 197, 64, 64, PACKED, 1);
+    add_attention(&t, type, zero, 1, 1, n, 600, 32, 32, KV_PACKED, 0);
+    check_cases(&t);
+  }
+}
+END_TEST
+
 // Every exponent and what saturates, with levels of each power of two; rows whose sums no
 // word holds.
 START_TEST(exponents) {
@@ -387,6 +411,7 @@ int main(void) {
   tcase_add_test(c, tiles);
   tcase_add_test(c, slabs);
   tcase_add_test(c, attention);
+  tcase_add_test(c, few_queries);
   tcase_add_test(c, exponents);
   tcase_add_test(c, norm);
   tcase_add_test(c, tables);
