@@ -112,25 +112,38 @@ static void pack_square(const vq_emit *e, const attention *a, LLVMValueRef from,
   }
 }
 
-// One panel of k: 16 keys from `from`, of which `keys` exist.
+// As many keys from `from` as there are lanes, of which `keys` exist, to columns of a panel.
+static void pack_keys(const vq_emit *e, const attention *a, LLVMValueRef from,
+                      LLVMValueRef to, unsigned keys) {
+  unsigned lanes = a->h.lanes, rest = (unsigned)(a->d4 % lanes);
+  if (a->d4 > rest) {
+    vq_loop l;
+    vq_loop_range(e, &l, a->d4 - rest, lanes);
+    pack_square(e, a, vq_at(e, e->i32, from, l.i),
+                vq_at(e, e->i32, to, vq_mulk(e, l.i, VQ_PANEL)), keys, lanes);
+    vq_loop_end(e, &l);
+  }
+  if (rest)
+    pack_square(e, a, vq_atk(e, e->i32, from, a->d4 - rest),
+                vq_atk(e, e->i32, to, (a->d4 - rest) * VQ_PANEL), keys, rest);
+}
+
+// One panel of k: 16 keys from `from`, of which `keys` exist. A square is long: those of a
+// whole panel are the same code.
 static void pack_k_panel(const vq_emit *e, const attention *a, LLVMValueRef from,
                          LLVMValueRef to, unsigned keys) {
-  unsigned lanes = a->h.lanes, rest = (unsigned)(a->d4 % lanes);
-  for (unsigned c = 0; c < VQ_PANEL; c += lanes) {
-    unsigned n = keys > c ? keys - c : 0;
-    LLVMValueRef src = vq_atk(e, e->i8, from, c * a->h.s.k.row);
-    LLVMValueRef dst = vq_atk(e, e->i32, to, c);
-    if (a->d4 > rest) {
-      vq_loop l;
-      vq_loop_range(e, &l, a->d4 - rest, lanes);
-      pack_square(e, a, vq_at(e, e->i32, src, l.i),
-                  vq_at(e, e->i32, dst, vq_mulk(e, l.i, VQ_PANEL)), n, lanes);
-      vq_loop_end(e, &l);
-    }
-    if (rest)
-      pack_square(e, a, vq_atk(e, e->i32, src, a->d4 - rest),
-                  vq_atk(e, e->i32, dst, (a->d4 - rest) * VQ_PANEL), n, rest);
+  unsigned lanes = a->h.lanes;
+  if (keys == VQ_PANEL && lanes < VQ_PANEL) {
+    vq_loop c;
+    vq_loop_range(e, &c, VQ_PANEL, lanes);
+    pack_keys(e, a, vq_at(e, e->i8, from, vq_mulk(e, c.i, a->h.s.k.row)),
+              vq_at(e, e->i32, to, c.i), lanes);
+    vq_loop_end(e, &c);
+    return;
   }
+  for (unsigned c = 0; c < VQ_PANEL; c += lanes)
+    pack_keys(e, a, vq_atk(e, e->i8, from, c * a->h.s.k.row), vq_atk(e, e->i32, to, c),
+              keys > c ? keys - c : 0);
 }
 
 static void pack_k(const vq_emit *e, const attention *a) {
