@@ -58,6 +58,8 @@ typedef struct vq_product {
 typedef struct vq_kernel_plan {
   int64_t n_task;
   uint32_t scratch_bytes;
+  const vq_value *bias;  // the kernel's argument, of a product of codes, or NULL
+  unsigned bias_bytes;   // how it is stored (bias.h), not for `match` to say
   unsigned n_product;  // that the kernel computes with tiles
   vq_product product[4];
 } vq_kernel_plan;

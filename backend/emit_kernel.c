@@ -10,6 +10,7 @@
 #include <ctype.h>
 
 #include "amx.h"
+#include "bias.h"
 #include "loop.h"
 #include "tile.h"
 #include "vq/strbuf.h"
@@ -76,12 +77,10 @@ static LLVMValueRef new_function(vq_llvm *l, const char *name, LLVMTypeRef type,
   return fn;
 }
 
-static void mark_pointer(vq_emit *e, unsigned param, const vq_type *type,
-                         bool read_only) {
+static void mark_pointer(vq_emit *e, unsigned param, int64_t size, bool read_only) {
   vq_llvm_attr(e->lc, e->fn, param, "noalias", 0);
   vq_llvm_attr(e->lc, e->fn, param, "nocapture", 0);
   if (read_only) vq_llvm_attr(e->lc, e->fn, param, "readonly", 0);
-  int64_t size = vq_type_bytes(type);
   if (size)
     vq_llvm_attr(e->lc, e->fn, param, "dereferenceable", (uint64_t)size);
 }
@@ -93,6 +92,12 @@ static unsigned n_address(const vq_layout_kernel *k) {
 
 static vq_value *kernel_result(const vq_func *f, unsigned i) {
   return vq_in(f->last, i);
+}
+
+static int64_t operand_bytes(const vq_layout_kernel *k, unsigned i) {
+  const vq_value *v = &k->func->arg[i];
+  if (v != k->plan.bias) return vq_type_bytes(v->type);
+  return (int64_t)vq_bias_bytes(vq_type_count(v->type), k->plan.bias_bytes);
 }
 
 // The inner function: results, operands, numbers, begin, end, scratch.
@@ -107,11 +112,11 @@ static vq_status emit_body(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
   e->operand = VQ_NEW_N(e->temp, LLVMValueRef, f->n_arg);
   for (unsigned i = 0; i < f->n_result; i++) {
     e->result[i] = LLVMGetParam(e->fn, i);
-    mark_pointer(e, i + 1, kernel_result(f, i)->type, false);
+    mark_pointer(e, i + 1, vq_type_bytes(kernel_result(f, i)->type), false);
   }
   for (unsigned i = 0; i < f->n_arg; i++) {
     e->operand[i] = LLVMGetParam(e->fn, f->n_result + i);
-    mark_pointer(e, f->n_result + i + 1, f->arg[i].type, true);
+    mark_pointer(e, f->n_result + i + 1, operand_bytes(k, i), true);
   }
   if (k->n_number) {
     e->numbers = LLVMGetParam(e->fn, n - 1);

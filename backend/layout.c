@@ -10,6 +10,7 @@
 
 #include <ctype.h>
 
+#include "bias.h"
 #include "numbers.h"
 
 #define MAX_ARENA (INT64_C(1) << 40)
@@ -60,13 +61,20 @@ static void place_bytes(vq_layout *l, vq_layout_const *p) {
   l->constant_bytes = p->offset + p->size;
 }
 
+static uint64_t stored_bytes(const vq_layout *l, const vq_const *c) {
+  unsigned width = vq_bias_width(l, c);
+  return width < 4 ? vq_bias_bytes(vq_type_count(c->value.type), width)
+                   : (uint64_t)vq_type_bytes(c->value.type);
+}
+
 // Lays out one constant; equal bytes once.
 static vq_status place_constant(build *b, vq_const *c, vq_map *seen) {
   vq_layout *l = b->l;
   vq_layout_const *p = &l->constant[l->n_constant++];
-  *p = (vq_layout_const){.c = c, .bytes = vq_const_bytes(c),
-                         .size = (uint64_t)vq_type_bytes(c->value.type)};
+  *p = (vq_layout_const){.c = c, .bytes = vq_const_bytes(c), .size = stored_bytes(l, c)};
   if (!p->bytes && p->size) return no_data(b, c);
+  p->bytes = vq_bias_store(p->bytes, vq_type_count(c->value.type), vq_bias_width(l, c),
+                           b->arena);
   void **slot = vq_map_put(seen, (vq_str){p->bytes, p->size});
   p->shared = *slot != NULL;
   if (p->shared)
@@ -91,7 +99,7 @@ static vq_status place_constants(build *b) {
   vq_status st = VQ_OK;
   for (unsigned small = 0; small < 2 && !st; small++)
     vq_each_const(l->m, c) {
-      if (st || (vq_type_bytes(c->value.type) < VITQ_ALIGN) != small) continue;
+      if (st || (stored_bytes(l, c) < VITQ_ALIGN) != small) continue;
       if (used_in(&c->value, l->main))
         st = place_constant(b, c, &seen);
       else if (lacks_data(c))
@@ -243,35 +251,50 @@ static void place_numbers(build *b) {
 
 static vq_status add_step(build *b, const vq_op *call) {
   vq_layout_step *s = &b->l->step[b->l->n_step++];
-  const vq_func *kernel = vq_module_func(b->l->m, VQ_ATTRS(call, call)->callee);
   if (add_kernel(b, call, &s->kernel)) return VQ_ERR;
-  b->l->kernel[s->kernel].work += work_of(kernel);
-  bool numbers = b->l->kernel[s->kernel].n_number > 0;
-  s->n_arg = call->n_out + call->n_in + numbers;
+  vq_layout_kernel *k = &b->l->kernel[s->kernel];
+  k->work += work_of(k->func);
+  s->call = call;
+  s->n_arg = call->n_out + call->n_in + (k->n_number > 0);
   s->name = call->n_out ? call->out[0].name : (vq_str){0};
   s->loc = call->loc;
-  vitq_operand *arg = VQ_NEW_N(b->arena, vitq_operand, s->n_arg);
-  s->arg = arg;
-  for (uint32_t i = 0; i < call->n_out; i++)
-    if (locate(b, &call->out[i], arg++)) return VQ_ERR;
-  for (uint32_t i = 0; i < call->n_in; i++)
-    if (locate(b, vq_in(call, i), arg++)) return VQ_ERR;
-  if (numbers) *arg = locate_numbers(b, kernel);
   return VQ_OK;
 }
 
+// Steps, with their kernels, but without their arguments.
 static vq_status add_steps(build *b) {
   vq_layout *l = b->l;
   uint32_t n = 0;
   vq_each_op(l->main, op) n += vq_has_trait(op, VQ_TRAIT_CALL);
   l->step = VQ_NEW_N(b->arena, vq_layout_step, n);
   l->kernel = VQ_NEW_N(b->arena, vq_layout_kernel, n);
-  b->number = VQ_NEW_N(b->arena, uint32_t, (size_t)n * VQ_MAX_NUMBERS);
   vq_each_op(l->main, op) {
     if (vq_has_trait(op, VQ_TRAIT_CALL) && add_step(b, op)) return VQ_ERR;
   }
-  place_numbers(b);
   mark_minor(l);
+  vq_bias_choose(l);
+  return VQ_OK;
+}
+
+static vq_status locate_args(build *b, vq_layout_step *s) {
+  const vq_op *call = s->call;
+  vitq_operand *arg = VQ_NEW_N(b->arena, vitq_operand, s->n_arg);
+  s->arg = arg;
+  for (uint32_t i = 0; i < call->n_out; i++)
+    if (locate(b, &call->out[i], arg++)) return VQ_ERR;
+  for (uint32_t i = 0; i < call->n_in; i++)
+    if (locate(b, vq_in(call, i), arg++)) return VQ_ERR;
+  if (b->l->kernel[s->kernel].n_number)
+    *arg = locate_numbers(b, vq_module_func(b->l->m, VQ_ATTRS(call, call)->callee));
+  return VQ_OK;
+}
+
+static vq_status locate_all(build *b) {
+  vq_layout *l = b->l;
+  b->number = VQ_NEW_N(b->arena, uint32_t, (size_t)l->n_step * VQ_MAX_NUMBERS);
+  for (uint32_t i = 0; i < l->n_step; i++)
+    if (locate_args(b, &l->step[i])) return VQ_ERR;
+  place_numbers(b);
   return VQ_OK;
 }
 
@@ -328,6 +351,7 @@ vq_status vq_layout_build(vq_layout *l, const vq_module *m, const char *symbol,
                     "must come before code generation");
   l->symbol = identifier(arena, symbol ? vq_str_of(symbol) : m->name);
   l->batch = batch_of(l->main);
-  if (check_outputs(&b) || place_constants(&b) || add_steps(&b)) return VQ_ERR;
+  if (check_outputs(&b) || add_steps(&b) || place_constants(&b) || locate_all(&b))
+    return VQ_ERR;
   return VQ_OK;
 }

@@ -24,6 +24,7 @@ typedef struct vq_layout_const {
 } vq_layout_const;
 
 typedef struct vq_layout_step {
+  const vq_op *call;
   uint32_t kernel, n_arg;
   const vitq_operand *arg;
   vq_str name;
