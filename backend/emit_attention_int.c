@@ -198,32 +198,47 @@ static LLVMValueRef words(const vq_emit *e, LLVMValueRef codes) {
   return vq_quant_widen(e, VQ_i8, codes, word);
 }
 
+// Columns [c, c + VQ_PANEL) of four tokens at `from`, of which `tokens` and `n` columns
+// exist, to the panel at `to`.
+static void pack_v_panel(const vq_emit *e, const attention *a, LLVMValueRef from,
+                         LLVMValueRef to, unsigned tokens, unsigned n) {
+  LLVMTypeRef type = vq_vec_type(e->i8, VQ_PANEL);
+  LLVMValueRef row[4];
+  for (unsigned i = 0; i < 4; i++) {
+    row[i] = LLVMConstNull(type);
+    if (i >= tokens) continue;
+    LLVMValueRef p = vq_atk(e, e->i8, from, i * a->h.s.v.row);
+    row[i] = vq_heads_int_as(e, a->h.s.v.base->type->dtype, VQ_i8,
+                             vq_load_n(e, type, p, 1, n));
+  }
+  LLVMValueRef low = interleave(e, row[0], row[1], 1);
+  LLVMValueRef high = interleave(e, row[2], row[3], 1);
+  if (a->h.wide) {
+    vq_store(e, words(e, low), to, 4);
+    vq_store(e, words(e, high), vq_atk(e, e->i32, to, VQ_PANEL), 4);
+  } else {
+    vq_store(e, interleave(e, low, high, 2), to, 4);
+  }
+}
+
 // Four tokens from `m`, of which `tokens` exist, to one element of all panels, or two.
 static void pack_v_step(const vq_emit *e, const attention *a, LLVMValueRef m,
                         unsigned tokens) {
-  LLVMTypeRef type = vq_vec_type(e->i8, VQ_PANEL);
   LLVMValueRef from = vq_heads_token(e, &a->h.s, &a->h.s.v, m, a->h.s.e);
   LLVMValueRef to = vq_at(e, e->i32, a->v_panel,
                           vq_mulk(e, vq_divk(e, m, a->h.wide ? 2 : 4), VQ_PANEL));
-  for (int64_t c = 0; c < a->h.s.e; c += VQ_PANEL) {
-    LLVMValueRef row[4];
-    unsigned n = a->h.s.e - c < VQ_PANEL ? (unsigned)(a->h.s.e - c) : VQ_PANEL;
-    for (unsigned i = 0; i < 4; i++) {
-      row[i] = LLVMConstNull(type);
-      if (i >= tokens) continue;
-      LLVMValueRef p = vq_atk(e, e->i8, from, i * a->h.s.v.row + c);
-      row[i] = vq_heads_int_as(e, a->h.s.v.base->type->dtype, VQ_i8, vq_load_n(e, type, p, 1, n));
-    }
-    LLVMValueRef low = interleave(e, row[0], row[1], 1);
-    LLVMValueRef high = interleave(e, row[2], row[3], 1);
-    LLVMValueRef p = vq_atk(e, e->i32, to, c * a->m_row);
-    if (a->h.wide) {
-      vq_store(e, words(e, low), p, 4);
-      vq_store(e, words(e, high), vq_atk(e, e->i32, p, VQ_PANEL), 4);
-    } else {
-      vq_store(e, interleave(e, low, high, 2), p, 4);
-    }
+  int64_t whole = a->h.s.e - a->h.s.e % VQ_PANEL;
+  if (whole) {
+    vq_loop l;
+    vq_loop_range(e, &l, whole, VQ_PANEL);
+    pack_v_panel(e, a, vq_at(e, e->i8, from, l.i),
+                 vq_at(e, e->i32, to, vq_mulk(e, l.i, a->m_row)), tokens, VQ_PANEL);
+    vq_loop_end(e, &l);
   }
+  if (whole < a->h.s.e)
+    pack_v_panel(e, a, vq_atk(e, e->i8, from, whole),
+                 vq_atk(e, e->i32, to, whole * a->m_row), tokens,
+                 (unsigned)(a->h.s.e - whole));
 }
 
 static void pack_v(const vq_emit *e, const attention *a) {

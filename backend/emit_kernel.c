@@ -77,6 +77,13 @@ static LLVMValueRef new_function(vq_llvm *l, const char *name, LLVMTypeRef type,
   return fn;
 }
 
+// Kernels of little weight are made short: loops are not aligned, for one thing. So is the
+// variant that any CPU can run, but not what LLVM vectorises.
+static void make_short(vq_llvm *l, const vq_layout_kernel *k, const vq_emit *e) {
+  if (k->emitter->loops == VQ_LOOPS_PLAIN || !(k->minor || e->target->requires == 0)) return;
+  vq_llvm_attr(l->lc, e->fn, LLVMAttributeFunctionIndex, "optsize", 0);
+}
+
 static void mark_pointer(vq_emit *e, unsigned param, int64_t size, bool read_only) {
   vq_llvm_attr(e->lc, e->fn, param, "noalias", 0);
   vq_llvm_attr(e->lc, e->fn, param, "nocapture", 0);
@@ -107,6 +114,7 @@ static vq_status emit_body(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
   unsigned n = n_address(k);
   e->fn = new_function(l, name, type, e->target);
   LLVMSetLinkage(e->fn, LLVMInternalLinkage);
+  make_short(l, k, e);
   vq_llvm_attr(l->lc, e->fn, LLVMAttributeFunctionIndex, "noinline", 0);
   e->result = VQ_NEW_N(e->temp, LLVMValueRef, f->n_result);
   e->operand = VQ_NEW_N(e->temp, LLVMValueRef, f->n_arg);
