@@ -92,8 +92,9 @@ typedef struct vq_emitter {
   // Builds the body up to, but without, the final `ret void`. Pointers of
   // results and operands are noalias among results; all tensors are row-major
   // with 64-byte aligned start, except model inputs and outputs, which may
-  // have any alignment: use alignment of one element for vector access unless
-  // the operand is a constant or the code does not care.
+  // have any alignment, and constants of fewer bytes, which are aligned to their
+  // size: use alignment of one element for vector access unless the operand is a
+  // larger constant or the code does not care.
   vq_status (*emit)(vq_emit *e);
   vq_loops loops;
 } vq_emitter;
