@@ -58,6 +58,8 @@ typedef struct vq_product {
 typedef struct vq_kernel_plan {
   int64_t n_task;
   uint32_t scratch_bytes;
+  const vq_value *bias;  // the kernel's argument, of a product of codes, or NULL
+  unsigned bias_bytes;   // how it is stored (bias.h), not for `match` to say
   unsigned n_product;  // that the kernel computes with tiles
   vq_product product[4];
 } vq_kernel_plan;
@@ -90,8 +92,9 @@ typedef struct vq_emitter {
   // Builds the body up to, but without, the final `ret void`. Pointers of
   // results and operands are noalias among results; all tensors are row-major
   // with 64-byte aligned start, except model inputs and outputs, which may
-  // have any alignment: use alignment of one element for vector access unless
-  // the operand is a constant or the code does not care.
+  // have any alignment, and constants of fewer bytes, which are aligned to their
+  // size: use alignment of one element for vector access unless the operand is a
+  // larger constant or the code does not care.
   vq_status (*emit)(vq_emit *e);
   vq_loops loops;
 } vq_emitter;

@@ -112,25 +112,38 @@ static void pack_square(const vq_emit *e, const attention *a, LLVMValueRef from,
   }
 }
 
-// One panel of k: 16 keys from `from`, of which `keys` exist.
+// As many keys from `from` as there are lanes, of which `keys` exist, to columns of a panel.
+static void pack_keys(const vq_emit *e, const attention *a, LLVMValueRef from,
+                      LLVMValueRef to, unsigned keys) {
+  unsigned lanes = a->h.lanes, rest = (unsigned)(a->d4 % lanes);
+  if (a->d4 > rest) {
+    vq_loop l;
+    vq_loop_range(e, &l, a->d4 - rest, lanes);
+    pack_square(e, a, vq_at(e, e->i32, from, l.i),
+                vq_at(e, e->i32, to, vq_mulk(e, l.i, VQ_PANEL)), keys, lanes);
+    vq_loop_end(e, &l);
+  }
+  if (rest)
+    pack_square(e, a, vq_atk(e, e->i32, from, a->d4 - rest),
+                vq_atk(e, e->i32, to, (a->d4 - rest) * VQ_PANEL), keys, rest);
+}
+
+// One panel of k: 16 keys from `from`, of which `keys` exist. A square is long: those of a
+// whole panel are the same code.
 static void pack_k_panel(const vq_emit *e, const attention *a, LLVMValueRef from,
                          LLVMValueRef to, unsigned keys) {
-  unsigned lanes = a->h.lanes, rest = (unsigned)(a->d4 % lanes);
-  for (unsigned c = 0; c < VQ_PANEL; c += lanes) {
-    unsigned n = keys > c ? keys - c : 0;
-    LLVMValueRef src = vq_atk(e, e->i8, from, c * a->h.s.k.row);
-    LLVMValueRef dst = vq_atk(e, e->i32, to, c);
-    if (a->d4 > rest) {
-      vq_loop l;
-      vq_loop_range(e, &l, a->d4 - rest, lanes);
-      pack_square(e, a, vq_at(e, e->i32, src, l.i),
-                  vq_at(e, e->i32, dst, vq_mulk(e, l.i, VQ_PANEL)), n, lanes);
-      vq_loop_end(e, &l);
-    }
-    if (rest)
-      pack_square(e, a, vq_atk(e, e->i32, src, a->d4 - rest),
-                  vq_atk(e, e->i32, dst, (a->d4 - rest) * VQ_PANEL), n, rest);
+  unsigned lanes = a->h.lanes;
+  if (keys == VQ_PANEL && lanes < VQ_PANEL) {
+    vq_loop c;
+    vq_loop_range(e, &c, VQ_PANEL, lanes);
+    pack_keys(e, a, vq_at(e, e->i8, from, vq_mulk(e, c.i, a->h.s.k.row)),
+              vq_at(e, e->i32, to, c.i), lanes);
+    vq_loop_end(e, &c);
+    return;
   }
+  for (unsigned c = 0; c < VQ_PANEL; c += lanes)
+    pack_keys(e, a, vq_atk(e, e->i8, from, c * a->h.s.k.row), vq_atk(e, e->i32, to, c),
+              keys > c ? keys - c : 0);
 }
 
 static void pack_k(const vq_emit *e, const attention *a) {
@@ -185,32 +198,47 @@ static LLVMValueRef words(const vq_emit *e, LLVMValueRef codes) {
   return vq_quant_widen(e, VQ_i8, codes, word);
 }
 
+// Columns [c, c + VQ_PANEL) of four tokens at `from`, of which `tokens` and `n` columns
+// exist, to the panel at `to`.
+static void pack_v_panel(const vq_emit *e, const attention *a, LLVMValueRef from,
+                         LLVMValueRef to, unsigned tokens, unsigned n) {
+  LLVMTypeRef type = vq_vec_type(e->i8, VQ_PANEL);
+  LLVMValueRef row[4];
+  for (unsigned i = 0; i < 4; i++) {
+    row[i] = LLVMConstNull(type);
+    if (i >= tokens) continue;
+    LLVMValueRef p = vq_atk(e, e->i8, from, i * a->h.s.v.row);
+    row[i] = vq_heads_int_as(e, a->h.s.v.base->type->dtype, VQ_i8,
+                             vq_load_n(e, type, p, 1, n));
+  }
+  LLVMValueRef low = interleave(e, row[0], row[1], 1);
+  LLVMValueRef high = interleave(e, row[2], row[3], 1);
+  if (a->h.wide) {
+    vq_store(e, words(e, low), to, 4);
+    vq_store(e, words(e, high), vq_atk(e, e->i32, to, VQ_PANEL), 4);
+  } else {
+    vq_store(e, interleave(e, low, high, 2), to, 4);
+  }
+}
+
 // Four tokens from `m`, of which `tokens` exist, to one element of all panels, or two.
 static void pack_v_step(const vq_emit *e, const attention *a, LLVMValueRef m,
                         unsigned tokens) {
-  LLVMTypeRef type = vq_vec_type(e->i8, VQ_PANEL);
   LLVMValueRef from = vq_heads_token(e, &a->h.s, &a->h.s.v, m, a->h.s.e);
   LLVMValueRef to = vq_at(e, e->i32, a->v_panel,
                           vq_mulk(e, vq_divk(e, m, a->h.wide ? 2 : 4), VQ_PANEL));
-  for (int64_t c = 0; c < a->h.s.e; c += VQ_PANEL) {
-    LLVMValueRef row[4];
-    unsigned n = a->h.s.e - c < VQ_PANEL ? (unsigned)(a->h.s.e - c) : VQ_PANEL;
-    for (unsigned i = 0; i < 4; i++) {
-      row[i] = LLVMConstNull(type);
-      if (i >= tokens) continue;
-      LLVMValueRef p = vq_atk(e, e->i8, from, i * a->h.s.v.row + c);
-      row[i] = vq_heads_int_as(e, a->h.s.v.base->type->dtype, VQ_i8, vq_load_n(e, type, p, 1, n));
-    }
-    LLVMValueRef low = interleave(e, row[0], row[1], 1);
-    LLVMValueRef high = interleave(e, row[2], row[3], 1);
-    LLVMValueRef p = vq_atk(e, e->i32, to, c * a->m_row);
-    if (a->h.wide) {
-      vq_store(e, words(e, low), p, 4);
-      vq_store(e, words(e, high), vq_atk(e, e->i32, p, VQ_PANEL), 4);
-    } else {
-      vq_store(e, interleave(e, low, high, 2), p, 4);
-    }
+  int64_t whole = a->h.s.e - a->h.s.e % VQ_PANEL;
+  if (whole) {
+    vq_loop l;
+    vq_loop_range(e, &l, whole, VQ_PANEL);
+    pack_v_panel(e, a, vq_at(e, e->i8, from, l.i),
+                 vq_at(e, e->i32, to, vq_mulk(e, l.i, a->m_row)), tokens, VQ_PANEL);
+    vq_loop_end(e, &l);
   }
+  if (whole < a->h.s.e)
+    pack_v_panel(e, a, vq_atk(e, e->i8, from, whole),
+                 vq_atk(e, e->i32, to, whole * a->m_row), tokens,
+                 (unsigned)(a->h.s.e - whole));
 }
 
 static void pack_v(const vq_emit *e, const attention *a) {

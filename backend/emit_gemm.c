@@ -24,6 +24,7 @@
 // within a vector, they write to a small tile in scratch, from which a loop
 // goes on.
 #include "bf16.h"
+#include "bias.h"
 #include "elt.h"
 #include "gemm.h"
 #include "loop.h"
@@ -43,6 +44,7 @@ bool match_gemm(const vq_func *kernel, vq_kernel_plan *plan) {
   plan->scratch_bytes = (uint32_t)g.scratch;
   plan->n_product = 1;
   plan->product[0] = g.product;
+  plan->bias = g.product.codes ? g.bias : NULL;
   return true;
 }
 
@@ -124,9 +126,22 @@ static LLVMTypeRef vector(const vq_emit *e, const gemm *g) {
   return vq_elt_type(e, g->y_type, g->shape.lanes);
 }
 
+static void widen_bias(const vq_emit *e, const gemm *g, LLVMValueRef to) {
+  unsigned lanes = g->shape.lanes;
+  vq_loop l;
+  vq_loop_range(e, &l, (int64_t)g->vecs * lanes, lanes);
+  LLVMValueRef v = vq_bias_load(e, g->bias, vq_add(e, g->col, l.i), lanes);
+  vq_store(e, v, vq_at(e, e->i32, to, l.i), 4);
+  vq_loop_end(e, &l);
+}
+
 // Bias of the group's columns, whole vectors; other lanes are zero.
 static LLVMValueRef start_sums(const vq_emit *e, const gemm *g) {
   LLVMValueRef init = vq_atk(e, e->f32, e->scratch, VQ_GEMM_INIT);
+  if (g->bias && g->product.codes && e->plan->bias_bytes < 4) {
+    widen_bias(e, g, init);
+    return init;
+  }
   if (g->bias && g->cols == g->width)
     return vq_at(e, e->f32, vq_arg_ptr(e, g->bias), g->col);
   for (unsigned j = 0; j < g->vecs; j++) {

@@ -10,6 +10,7 @@
 #include <ctype.h>
 
 #include "amx.h"
+#include "bias.h"
 #include "loop.h"
 #include "tile.h"
 #include "vq/strbuf.h"
@@ -35,8 +36,16 @@ const vq_emitter *vq_emitter_for(const vq_func *kernel, bool generic,
   return NULL;
 }
 
+// The next row without instructions for products of codes, whose code `t` can run.
+static const vq_target *plainer(const vq_target *t, const vq_target *end) {
+  for (const vq_target *p = t; p < end; p++)
+    if (!p->vnni && p->amx == VQ_AMX_NONE && !(p->requires & ~t->requires)) return p;
+  return t;
+}
+
 const vq_target *vq_kernel_target(const vq_layout_kernel *k, const vq_target *t,
                                   const vq_target *end) {
+  if (k->minor) return plainer(t, end);
   if (!t->codes_only || t + 1 == end) return t;
   for (unsigned i = 0; i < k->plan.n_product; i++) {
     const vq_product *p = &k->plan.product[i];
@@ -68,12 +77,17 @@ static LLVMValueRef new_function(vq_llvm *l, const char *name, LLVMTypeRef type,
   return fn;
 }
 
-static void mark_pointer(vq_emit *e, unsigned param, const vq_type *type,
-                         bool read_only) {
+// Kernels of little weight are made short: loops are not aligned, for one thing. So is the
+// variant that any CPU can run, but not what LLVM vectorises.
+static void make_short(vq_llvm *l, const vq_layout_kernel *k, const vq_emit *e) {
+  if (k->emitter->loops == VQ_LOOPS_PLAIN || !(k->minor || e->target->requires == 0)) return;
+  vq_llvm_attr(l->lc, e->fn, LLVMAttributeFunctionIndex, "optsize", 0);
+}
+
+static void mark_pointer(vq_emit *e, unsigned param, int64_t size, bool read_only) {
   vq_llvm_attr(e->lc, e->fn, param, "noalias", 0);
   vq_llvm_attr(e->lc, e->fn, param, "nocapture", 0);
   if (read_only) vq_llvm_attr(e->lc, e->fn, param, "readonly", 0);
-  int64_t size = vq_type_bytes(type);
   if (size)
     vq_llvm_attr(e->lc, e->fn, param, "dereferenceable", (uint64_t)size);
 }
@@ -87,6 +101,12 @@ static vq_value *kernel_result(const vq_func *f, unsigned i) {
   return vq_in(f->last, i);
 }
 
+static int64_t operand_bytes(const vq_layout_kernel *k, unsigned i) {
+  const vq_value *v = &k->func->arg[i];
+  if (v != k->plan.bias) return vq_type_bytes(v->type);
+  return (int64_t)vq_bias_bytes(vq_type_count(v->type), k->plan.bias_bytes);
+}
+
 // The inner function: results, operands, numbers, begin, end, scratch.
 static vq_status emit_body(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
                            const char *name, LLVMTypeRef type) {
@@ -94,16 +114,17 @@ static vq_status emit_body(vq_llvm *l, const vq_layout_kernel *k, vq_emit *e,
   unsigned n = n_address(k);
   e->fn = new_function(l, name, type, e->target);
   LLVMSetLinkage(e->fn, LLVMInternalLinkage);
+  make_short(l, k, e);
   vq_llvm_attr(l->lc, e->fn, LLVMAttributeFunctionIndex, "noinline", 0);
   e->result = VQ_NEW_N(e->temp, LLVMValueRef, f->n_result);
   e->operand = VQ_NEW_N(e->temp, LLVMValueRef, f->n_arg);
   for (unsigned i = 0; i < f->n_result; i++) {
     e->result[i] = LLVMGetParam(e->fn, i);
-    mark_pointer(e, i + 1, kernel_result(f, i)->type, false);
+    mark_pointer(e, i + 1, vq_type_bytes(kernel_result(f, i)->type), false);
   }
   for (unsigned i = 0; i < f->n_arg; i++) {
     e->operand[i] = LLVMGetParam(e->fn, f->n_result + i);
-    mark_pointer(e, f->n_result + i + 1, f->arg[i].type, true);
+    mark_pointer(e, f->n_result + i + 1, operand_bytes(k, i), true);
   }
   if (k->n_number) {
     e->numbers = LLVMGetParam(e->fn, n - 1);

@@ -13,7 +13,8 @@ void vq_kernel_symbol(vq_strbuf *s, const vq_layout *l, uint32_t kernel,
                       const vq_target *t);
 
 // Whose code a kernel has in variant `t`, `end` being behind the rows compiled: that of
-// the next row where the two do not differ, else its own.
+// the next row where the two do not differ, else its own. Minor kernels (layout.h) have that
+// of the next row without VNNI.
 const vq_target *vq_kernel_target(const vq_layout_kernel *k, const vq_target *t,
                                   const vq_target *end);
 // Whether any kernel of a model has code of its own in variant `t`. If none has, the

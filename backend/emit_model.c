@@ -49,6 +49,7 @@ static LLVMValueRef text(tables *t, vq_str s) {
   LLVMValueRef init = LLVMConstStringInContext2(t->l->lc, s.p ? s.p : "", s.n, 0);
   LLVMValueRef g = hidden(t, init, "str");
   LLVMSetLinkage(g, LLVMPrivateLinkage);
+  LLVMSetAlignment(g, 1);
   LLVMSetUnnamedAddress(g, LLVMGlobalUnnamedAddr);
   return g;
 }

@@ -64,7 +64,8 @@ static LLVMValueRef max_ints(const vq_emit *e, LLVMValueRef a, LLVMValueRef b) {
 static void max_sum_step(const vq_emit *e, void *user, LLVMValueRef col,
                          unsigned lanes, unsigned n, LLVMValueRef *v) {
   const score_row *r = user;
-  LLVMValueRef s = vq_load(e, vq_vec_type(e->i32, r->a->lanes), vq_at(e, e->i32, r->scores, col), 4);
+  LLVMTypeRef type = vq_vec_type(e->i32, lanes);
+  LLVMValueRef s = vq_load(e, type, vq_at(e, e->i32, r->scores, col), 4);
   if (n < lanes)
     s = LLVMBuildSelect(e->b, vq_lane_mask(e, lanes, n), s,
                         vq_ki_like(LLVMTypeOf(s), INT32_MIN), "");
@@ -76,7 +77,7 @@ static void max_step(const vq_emit *e, void *user, LLVMValueRef col,
   const score_row *r = user;
   LLVMTypeRef type = vq_vec_type(e->f32, lanes);
   LLVMValueRef p = vq_at(e, e->f32, r->scores, col);
-  LLVMValueRef s = scaled(e, r->a, vq_load(e, vq_vec_type(e->i32, r->a->lanes), p, 4));
+  LLVMValueRef s = scaled(e, r->a, vq_load(e, vq_vec_type(e->i32, lanes), p, 4));
   if (r->bias)
     s = LLVMBuildFAdd(e->b, s, vq_load_n(e, type, vq_at(e, e->f32, r->bias, col), 4, n),
                       "");

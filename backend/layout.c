@@ -10,9 +10,12 @@
 
 #include <ctype.h>
 
+#include "bias.h"
 #include "numbers.h"
 
 #define MAX_ARENA (INT64_C(1) << 40)
+#define MINOR_PART 256   // of the work of a model: what its minor kernels have at most
+#define ELEMENT_MACS 8   // multiply-accumulates that an element takes as long as
 
 typedef struct build {
   vq_layout *l;
@@ -43,7 +46,50 @@ static bool used_in(const vq_value *v, const vq_func *f) {
   return false;
 }
 
-// Lays out the constants @main uses, in module order; equal bytes once.
+static uint64_t align_up(uint64_t n, uint64_t align) { return (n + align - 1) & -align; }
+
+// A constant smaller than a cache line lies at a multiple of its size, rounded up to a power
+// of two: dozens of scales would each take a line otherwise.
+static uint64_t constant_align(uint64_t size) {
+  uint64_t align = 1;
+  while (align < size && align < VITQ_ALIGN) align *= 2;
+  return align;
+}
+
+static void place_bytes(vq_layout *l, vq_layout_const *p) {
+  p->offset = align_up(l->constant_bytes, constant_align(p->size));
+  l->constant_bytes = p->offset + p->size;
+}
+
+static uint64_t stored_bytes(const vq_layout *l, const vq_const *c) {
+  unsigned width = vq_bias_width(l, c);
+  return width < 4 ? vq_bias_bytes(vq_type_count(c->value.type), width)
+                   : (uint64_t)vq_type_bytes(c->value.type);
+}
+
+// Lays out one constant; equal bytes once.
+static vq_status place_constant(build *b, vq_const *c, vq_map *seen) {
+  vq_layout *l = b->l;
+  vq_layout_const *p = &l->constant[l->n_constant++];
+  *p = (vq_layout_const){.c = c, .bytes = vq_const_bytes(c), .size = stored_bytes(l, c)};
+  if (!p->bytes && p->size) return no_data(b, c);
+  p->bytes = vq_bias_store(p->bytes, vq_type_count(c->value.type), vq_bias_width(l, c),
+                           b->arena);
+  void **slot = vq_map_put(seen, (vq_str){p->bytes, p->size});
+  p->shared = *slot != NULL;
+  if (p->shared)
+    p->offset = ((vq_layout_const *)*slot)->offset;
+  else
+    *slot = p, place_bytes(l, p);
+  return VQ_OK;
+}
+
+// A kernel's own constant becomes part of its code.
+static bool lacks_data(const vq_const *c) {
+  return c->value.uses && vq_type_count(c->value.type) && c->init == VQ_INIT_MISSING;
+}
+
+// The constants @main uses, in module order: large ones, then those smaller than a line.
 static vq_status place_constants(build *b) {
   vq_layout *l = b->l;
   uint32_t n = 0;
@@ -51,33 +97,16 @@ static vq_status place_constants(build *b) {
   l->constant = VQ_NEW_N(b->arena, vq_layout_const, n + 1);  // and the numbers
   vq_map seen = {0};
   vq_status st = VQ_OK;
-  vq_each_const(l->m, c) {
-    if (!used_in(&c->value, l->main)) {
-      // A kernel's own constant becomes part of its code.
-      bool lacks = c->value.uses && vq_type_count(c->value.type) &&
-                   c->init == VQ_INIT_MISSING;
-      if (!lacks) continue;
-      st = no_data(b, c);
-      break;
+  for (unsigned small = 0; small < 2 && !st; small++)
+    vq_each_const(l->m, c) {
+      if (st || (stored_bytes(l, c) < VITQ_ALIGN) != small) continue;
+      if (used_in(&c->value, l->main))
+        st = place_constant(b, c, &seen);
+      else if (lacks_data(c))
+        st = no_data(b, c);
     }
-    vq_layout_const *p = &l->constant[l->n_constant++];
-    *p = (vq_layout_const){.c = c, .bytes = vq_const_bytes(c),
-                           .size = (uint64_t)vq_type_bytes(c->value.type)};
-    if (!p->bytes && p->size) {
-      st = no_data(b, c);
-      break;
-    }
-    void **slot = vq_map_put(&seen, (vq_str){p->bytes, p->size});
-    if (*slot) {
-      p->offset = ((vq_layout_const *)*slot)->offset;
-      p->shared = true;
-      continue;
-    }
-    *slot = p;
-    p->offset = l->constant_bytes;
-    l->constant_bytes += (p->size + VITQ_ALIGN - 1) & ~(uint64_t)(VITQ_ALIGN - 1);
-  }
   vq_map_release(&seen);
+  l->constant_bytes = align_up(l->constant_bytes, VITQ_ALIGN);
   return st;
 }
 
@@ -100,6 +129,46 @@ static vq_status add_kernel(build *b, const vq_op *call, uint32_t *index) {
   if (k->emitter) return VQ_OK;
   return vq_error(b->diag, VQ_E_backend, call->loc,
                   "no emitter takes kernel '%.*s'", VQ_FMT(f->name));
+}
+
+// ---- minor kernels --------------------------------------------------------------
+
+static int64_t work_of(const vq_func *f) {
+  int64_t work = 0;
+  vq_each_op(f, op) {
+    work += vq_op_macs(op);
+    for (unsigned i = 0; i < op->n_out; i++)
+      work += ELEMENT_MACS * vq_type_count(op->out[i].type);
+  }
+  return work;
+}
+
+static bool is_integer(const vq_layout *l) {
+  for (uint32_t k = 0; k < l->n_kernel; k++)
+    for (unsigned i = 0; i < l->kernel[k].plan.n_product; i++)
+      if (l->kernel[k].plan.product[i].codes) return true;
+  return false;
+}
+
+// The kernel of the least work that is not minor yet.
+static vq_layout_kernel *least_work(vq_layout *l) {
+  vq_layout_kernel *least = NULL;
+  for (vq_layout_kernel *k = l->kernel; k < l->kernel + l->n_kernel; k++)
+    if (!k->minor && (!least || k->work < least->work)) least = k;
+  return least;
+}
+
+// Kernels of the least work, until they have MINOR_PART of all: a head, what comes before
+// the blocks, the rows of class tokens behind them. Code of integers computes the same in
+// every variant; in models of floats vectors of another width add in another order.
+static void mark_minor(vq_layout *l) {
+  if (!is_integer(l)) return;
+  int64_t all = 0, minor = 0;
+  for (uint32_t k = 0; k < l->n_kernel; k++) all += l->kernel[k].work;
+  for (vq_layout_kernel *k; (k = least_work(l)) && minor + k->work <= all / MINOR_PART;) {
+    k->minor = true;
+    minor += k->work;
+  }
 }
 
 // ---- steps --------------------------------------------------------------------
@@ -135,8 +204,7 @@ static vq_status locate_result(build *b, const vq_value *v, vitq_operand *out) {
                     "arena offset %lld is not a multiple of %u below 2^40",
                     (long long)at, VITQ_ALIGN);
   out->offset = (uint64_t)at;
-  uint64_t end = out->offset + (uint64_t)vq_type_bytes(v->type);
-  end = (end + VITQ_ALIGN - 1) & ~(uint64_t)(VITQ_ALIGN - 1);
+  uint64_t end = align_up(out->offset + (uint64_t)vq_type_bytes(v->type), VITQ_ALIGN);
   if (end > b->l->arena_bytes) b->l->arena_bytes = end;
   return VQ_OK;
 }
@@ -178,37 +246,54 @@ static void place_numbers(build *b) {
   uint64_t size = b->n_number * sizeof *b->number;
   l->constant[l->n_constant++] =
       (vq_layout_const){.bytes = b->number, .offset = l->constant_bytes, .size = size};
-  l->constant_bytes += (size + VITQ_ALIGN - 1) & ~(uint64_t)(VITQ_ALIGN - 1);
+  l->constant_bytes = align_up(l->constant_bytes + size, VITQ_ALIGN);
 }
 
 static vq_status add_step(build *b, const vq_op *call) {
   vq_layout_step *s = &b->l->step[b->l->n_step++];
-  const vq_func *kernel = vq_module_func(b->l->m, VQ_ATTRS(call, call)->callee);
   if (add_kernel(b, call, &s->kernel)) return VQ_ERR;
-  bool numbers = b->l->kernel[s->kernel].n_number > 0;
-  s->n_arg = call->n_out + call->n_in + numbers;
+  vq_layout_kernel *k = &b->l->kernel[s->kernel];
+  k->work += work_of(k->func);
+  s->call = call;
+  s->n_arg = call->n_out + call->n_in + (k->n_number > 0);
   s->name = call->n_out ? call->out[0].name : (vq_str){0};
   s->loc = call->loc;
-  vitq_operand *arg = VQ_NEW_N(b->arena, vitq_operand, s->n_arg);
-  s->arg = arg;
-  for (uint32_t i = 0; i < call->n_out; i++)
-    if (locate(b, &call->out[i], arg++)) return VQ_ERR;
-  for (uint32_t i = 0; i < call->n_in; i++)
-    if (locate(b, vq_in(call, i), arg++)) return VQ_ERR;
-  if (numbers) *arg = locate_numbers(b, kernel);
   return VQ_OK;
 }
 
+// Steps, with their kernels, but without their arguments.
 static vq_status add_steps(build *b) {
   vq_layout *l = b->l;
   uint32_t n = 0;
   vq_each_op(l->main, op) n += vq_has_trait(op, VQ_TRAIT_CALL);
   l->step = VQ_NEW_N(b->arena, vq_layout_step, n);
   l->kernel = VQ_NEW_N(b->arena, vq_layout_kernel, n);
-  b->number = VQ_NEW_N(b->arena, uint32_t, (size_t)n * VQ_MAX_NUMBERS);
   vq_each_op(l->main, op) {
     if (vq_has_trait(op, VQ_TRAIT_CALL) && add_step(b, op)) return VQ_ERR;
   }
+  mark_minor(l);
+  vq_bias_choose(l);
+  return VQ_OK;
+}
+
+static vq_status locate_args(build *b, vq_layout_step *s) {
+  const vq_op *call = s->call;
+  vitq_operand *arg = VQ_NEW_N(b->arena, vitq_operand, s->n_arg);
+  s->arg = arg;
+  for (uint32_t i = 0; i < call->n_out; i++)
+    if (locate(b, &call->out[i], arg++)) return VQ_ERR;
+  for (uint32_t i = 0; i < call->n_in; i++)
+    if (locate(b, vq_in(call, i), arg++)) return VQ_ERR;
+  if (b->l->kernel[s->kernel].n_number)
+    *arg = locate_numbers(b, vq_module_func(b->l->m, VQ_ATTRS(call, call)->callee));
+  return VQ_OK;
+}
+
+static vq_status locate_all(build *b) {
+  vq_layout *l = b->l;
+  b->number = VQ_NEW_N(b->arena, uint32_t, (size_t)l->n_step * VQ_MAX_NUMBERS);
+  for (uint32_t i = 0; i < l->n_step; i++)
+    if (locate_args(b, &l->step[i])) return VQ_ERR;
   place_numbers(b);
   return VQ_OK;
 }
@@ -266,6 +351,7 @@ vq_status vq_layout_build(vq_layout *l, const vq_module *m, const char *symbol,
                     "must come before code generation");
   l->symbol = identifier(arena, symbol ? vq_str_of(symbol) : m->name);
   l->batch = batch_of(l->main);
-  if (check_outputs(&b) || place_constants(&b) || add_steps(&b)) return VQ_ERR;
+  if (check_outputs(&b) || add_steps(&b) || place_constants(&b) || locate_all(&b))
+    return VQ_ERR;
   return VQ_OK;
 }

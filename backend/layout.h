@@ -12,6 +12,8 @@ typedef struct vq_layout_kernel {
   vq_kernel_plan plan;
   int64_t macs;
   unsigned n_number;  // numbers.h; with any, a step has one more argument: they
+  int64_t work;       // of all its steps, in multiply-accumulates
+  bool minor;         // of little weight in an integer model: shared among variants
 } vq_layout_kernel;
 
 typedef struct vq_layout_const {
@@ -22,6 +24,7 @@ typedef struct vq_layout_const {
 } vq_layout_const;
 
 typedef struct vq_layout_step {
+  const vq_op *call;
   uint32_t kernel, n_arg;
   const vitq_operand *arg;
   vq_str name;
@@ -34,7 +37,7 @@ typedef struct vq_layout {
   const char *symbol;  // a C identifier
   int64_t batch;
   vq_layout_kernel *kernel;  // in order of their first call
-  vq_layout_const *constant; // in module order, all alignments 64
+  vq_layout_const *constant; // by offset; those of at least VITQ_ALIGN bytes aligned to it
   vq_layout_step *step;
   uint32_t n_kernel, n_constant, n_step;
   uint64_t constant_bytes, arena_bytes;

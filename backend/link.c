@@ -15,7 +15,7 @@ extern char **environ;
 // and made read-only at load time, and nothing depends on time or place.
 static const char *const shared_args[] = {
     "-Wl,--exclude-libs,libvitq_rt.a", "-Wl,-z,relro", "-Wl,-z,now",
-    "-Wl,-z,noexecstack", "-Wl,--build-id=none", "-Wl,--hash-style=gnu",
+    "-Wl,-z,noexecstack", "-Wl,-z,noseparate-code", "-Wl,--build-id=none", "-Wl,--hash-style=gnu",
     "-Wl,--gc-sections", "-s", "-Wl,--as-needed", "-lm"};
 
 static void describe_job(vq_strbuf *line, const char *const *argv) {

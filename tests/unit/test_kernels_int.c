@@ -116,6 +116,20 @@ static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
   result(t, shape("%s, %s", dims, residual || what == FINE ? "i16" : "f32"));
 }
 
+// A bias of `n` columns, %a of the function or constants that are stored in two bytes, in
+// three or in four.
+static void add_bias(text *t, vq_strbuf *to, int n) {
+  static const char *const std[] = {"9e3", "9e4", "9e7"};
+  unsigned c = t->n_case;
+  if (c % 4 == 3) {
+    vq_strbuf_printf(to, ", %%a%u", arg(t, shape("%d, i32", n)));
+    return;
+  }
+  vq_strbuf_printf(&t->constants, "const @b%u : tensor<%d, i32> = random<seed = %u, std = %s>\n",
+                   c, n, c + 7, std[c % 4]);
+  vq_strbuf_printf(to, ", @b%u", c);
+}
+
 // Rows of `type`, with `fine` bits behind the point, the largest of which are about `size`.
 static void add_linear(text *t, const char *type, int fine, double size, int m, int n, int k,
                        bool bias, enum epilogue what) {
@@ -123,7 +137,7 @@ static void add_linear(text *t, const char *type, int fine, double size, int m, 
   weights(t, n, k);
   const char *dims = shape("%dx%d", m, n);
   vq_strbuf b = {0};
-  if (bias) vq_strbuf_printf(&b, ", %%a%u", arg(t, shape("%d, i32", n)));
+  if (bias) add_bias(t, &b, n);
   unsigned c = t->n_case;
   vq_strbuf_printf(&t->body,
                    "  %%%c%u = linear %%a%u, @w%u%s {fine = %d} : tensor<%s, i32>\n",
