@@ -12,10 +12,10 @@ typedef struct vq_heads_int {
   // while emitting
   unsigned lanes;  // of i32 or f32, the target's
   vq_quant_prob prob;
-  bool wide;         // codes of probabilities are i16, else i8
+  bool wide;                   // codes of probabilities are i16, else i8
   int64_t code_row;            // elements of four bytes between rows of them
-  LLVMValueRef scores, codes;   // i32 or f32; both are read and written in whole vectors
-  LLVMValueRef row;             // the query of their first row
+  LLVMValueRef scores, codes;  // i32 or f32; both are read and written in whole vectors
+  LLVMValueRef row;            // the query of their first row
 } vq_heads_int;
 
 // Describes a kernel whose anchor is attention_int: q, k and v are codes of 8 bits, the
