@@ -11,6 +11,7 @@
 //
 // A task is a chunk of columns, all rows. Sums of a chunk wait in scratch for the epilogue,
 // which is a loop over vectors: kernels of this kind are many, and each runs little.
+#include "bias.h"
 #include "chain.h"
 #include "elt.h"
 #include "gemm.h"
@@ -70,6 +71,7 @@ bool match_gemv(const vq_func *kernel, vq_kernel_plan *plan) {
   gemv g;
   if (!describe(kernel, &g)) return false;
   plan->n_task = g.chunks;
+  plan->bias = g.bias;
   plan->scratch_bytes = (uint32_t)(VQ_TASK_COLS * 4 + (g.k + MOST_CODES) * 2);
   return true;
 }
@@ -258,6 +260,11 @@ static unsigned finish_lanes(const vq_emit *e) {
   return vq_f32_lanes(e->target) * (e->target->vector_bits >= 256 ? 2 : 1);
 }
 
+static val load_bias(const vq_emit *e, const gemv *g, val col, unsigned lanes, unsigned n) {
+  if (e->plan->bias_bytes < 4) return vq_bias_load(e, g->bias, col, lanes);
+  return vq_elt_load(e, VQ_i32, vq_arg_ptr(e, g->bias), col, lanes, n);
+}
+
 // The first `n` of the columns from `col`, which is column `at` of the chunk.
 static void finish_vector(const vq_emit *e, const gemv *g, val col, val at, unsigned n) {
   unsigned lanes = finish_lanes(e);
@@ -267,9 +274,7 @@ static void finish_vector(const vq_emit *e, const gemv *g, val col, val at, unsi
     v = LLVMBuildAdd(e->b, v, vq_ki_like(type, INT64_C(1) << (g->fine - 1)), "");
     v = LLVMBuildAShr(e->b, v, vq_ki_like(type, g->fine), "");
   }
-  if (g->bias)
-    v = LLVMBuildAdd(e->b, v, vq_elt_load(e, VQ_i32, vq_arg_ptr(e, g->bias), col, lanes, n),
-                     "");
+  if (g->bias) v = LLVMBuildAdd(e->b, v, load_bias(e, g, col, lanes, n), "");
   vq_chain_store(e, &g->chain, v, g->row, col, lanes, n);
 }
 

@@ -1,7 +1,6 @@
 // Type inference of matrix products, convolutions and the rest of a network.
 #include "core/infer.h"
 #include "vq/exp2.h"
-#include "vq/fixed.h"
 #include "vq/strbuf.h"
 
 #define ATTRS(op) const vq_attrs_##op *a = r->attrs
@@ -109,10 +108,7 @@ vq_status vq_infer_linear(vq_rule *r) {
   if (check_weight(r, a->layout, a->out, x->dim[x->rank - 1],
                    &dim[x->rank - 1], &to))
     return VQ_ERR;
-  if (a->fine < 0 || a->fine > (x->dtype == VQ_i16 ? VQ_MAX_FINE : 0))
-    return vq_rule_bad_attr(r, "fine", "is %lld, expected 0 to %d for codes of %s",
-                            (long long)a->fine, x->dtype == VQ_i16 ? VQ_MAX_FINE : 0,
-                            vq_dtype_name(x->dtype));
+  if (vq_rule_fine(r, x->dtype, a->fine)) return VQ_ERR;
   return vq_rule_result(r, to, x->rank, dim);
 }
 

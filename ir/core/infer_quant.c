@@ -3,7 +3,6 @@
 
 #include "eval/eval_ops.h"
 #include "vq/exp2.h"
-#include "vq/fixed.h"
 #include "vq/piecewise.h"
 #include "vq/strbuf.h"
 
@@ -63,21 +62,13 @@ static vq_status coded(vq_rule *r, const vq_quant *q, vq_dtype to, int64_t lo, i
   return VQ_OK;
 }
 
-// Bits behind the point that codes of `t` may have.
-static vq_status check_fine(vq_rule *r, vq_dtype t, int64_t fine) {
-  int64_t most = t == VQ_i16 ? VQ_MAX_FINE : 0;
-  if (fine >= 0 && fine <= most) return VQ_OK;
-  return vq_rule_bad_attr(r, "fine", "is %lld, expected 0 to %lld for codes of %s",
-                          (long long)fine, (long long)most, vq_dtype_name(t));
-}
-
 static vq_status to_codes(vq_rule *r, vq_str name, int64_t lo, int64_t hi,
                           const vq_quant *q, bool folded, int64_t fine) {
   vq_dtype to;
   if (!vq_dtype_parse(name, &to) || (to != VQ_u8 && to != VQ_i8 && to != VQ_i16))
     return vq_rule_bad_attr(r, "to", "is '%.*s', expected u8, i8 or i16",
                             VQ_FMT(name));
-  if (check_range(r, to, lo, hi) || check_fine(r, to, fine)) return VQ_ERR;
+  if (check_range(r, to, lo, hi) || vq_rule_fine(r, to, fine)) return VQ_ERR;
   if (!q && folded) return vq_rule_bad_attr(r, "folded", "is true, but there is no q");
   return q ? coded(r, q, to, lo, hi) : eltwise(r, to);
 }
@@ -95,14 +86,14 @@ vq_status vq_infer_requantize(vq_rule *r) {
 
 vq_status vq_infer_dequantize(vq_rule *r) {
   ATTRS(dequantize);
-  if (vq_rule_max_bits(r, 0, 32) || check_fine(r, vq_rule_in(r, 0)->dtype, a->fine))
+  if (vq_rule_max_bits(r, 0, 32) || vq_rule_fine(r, vq_rule_in(r, 0)->dtype, a->fine))
     return VQ_ERR;
   return eltwise(r, VQ_f32);
 }
 
 vq_status vq_infer_fake_quant(vq_rule *r) {
   ATTRS(fake_quant);
-  if (check_range(r, VQ_i16, a->lo, a->hi) || check_fine(r, VQ_i16, a->fine)) return VQ_ERR;
+  if (check_range(r, VQ_i16, a->lo, a->hi) || vq_rule_fine(r, VQ_i16, a->fine)) return VQ_ERR;
   return eltwise(r, VQ_f32);
 }
 

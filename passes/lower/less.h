@@ -11,7 +11,6 @@
 
 #include "canon/fold.h"
 #include "lower/span.h"
-#include "lower/span.h"
 #include "passes.h"
 #include "vq/build.h"
 

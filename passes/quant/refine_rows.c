@@ -213,6 +213,9 @@ vq_status vq_pass_refine_rows(vq_module *m, vq_pass_ctx *pc) {
   vq_func *f = vq_quant_main(m);
   refiner r = {.less = {.pc = pc, .budget = vq_fold_allow(m, 0, 1 << 24)}, .pc = pc,
                .bits = VQ_OPTS(pc, vq_pass_refine_rows)->bits};
+  if (r.bits < 0 || r.bits > VQ_MAX_FINE)
+    return vq_error(pc->diag, VQ_E_option, (vq_loc){0}, "bits is %lld, expected 0 to %d",
+                    (long long)r.bits, VQ_MAX_FINE);
   if (!f || r.bits == 0 || !vq_read_rows_find(f, pc->temp, &r.rows) ||
       r.rows.n_read * SHARE > r.rows.n)
     return VQ_OK;
