@@ -25,7 +25,7 @@ vq_status emit_gemv(vq_emit *e);
 typedef LLVMValueRef val;
 
 #define UNIT 64  // bytes of a panel that are taken together: an element, or two of nibbles
-#define STEPS 4  // units in a turn of the loop
+#define STEPS 4  // units in a turn of the loop, of targets with vectors of 32 bytes or more
 #define CHUNK_PANELS (VQ_TASK_COLS / VQ_PANEL)
 #define SCRATCH_MAX (4 << 20)
 #define MOST_CODES 32  // of i16 in a vector of any target
@@ -232,8 +232,9 @@ static void sum_panel(const vq_emit *e, const gemv *g, val panel, val to) {
   LLVMTypeRef type = vq_vec_type(e->i32, vq_f32_lanes(e->target));
   val sum[MOST_SUMS];
   for (unsigned v = 0; v < n; v++) sum[v] = v < cols_of(e) ? g->start : LLVMConstNull(type);
-  int64_t whole = g->units - g->units % STEPS;
-  add_units(e, g, panel, 0, whole, STEPS, sum);
+  unsigned steps = e->target->vector_bits >= 256 ? STEPS : 1;
+  int64_t whole = g->units - g->units % steps;
+  add_units(e, g, panel, 0, whole, steps, sum);
   add_units(e, g, panel, whole, g->units, 1, sum);
   for (unsigned v = vecs; v < n; v++)
     sum[v % vecs] = LLVMBuildAdd(e->b, sum[v % vecs], sum[v], "");

@@ -249,7 +249,8 @@ static bool all_equal(const int16_t *x, int64_t n) {
 bool vq_lower_slices(vq_lowering *lo, vq_op *op) {
   vq_op *slice = vq_quant_def(vq_in(op, 0), VQ_OP_slice);
   vq_value *x = slice ? vq_in(slice, 0) : NULL;
-  if (!x || VQ_ATTRS(op, quantize)->fine || x->kind != VQ_VALUE_RESULT || x->type->rank < 1) return false;
+  if (!x || x->kind != VQ_VALUE_RESULT || x->type->rank < 1 || VQ_ATTRS(op, quantize)->fine)
+    return false;
   int64_t n = x->type->dim[x->type->rank - 1];
   parts p = {.mult = VQ_NEW_N(lo->pc->temp, float, (size_t)n),
              .zero = VQ_NEW_N(lo->pc->temp, int16_t, (size_t)n),
