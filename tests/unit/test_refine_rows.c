@@ -62,7 +62,8 @@ static unsigned n_fine(vq_module *m) {
 START_TEST(test_errors) {
   static const char *const bits[] = {"w8a8", "w8a6", "w8a4"};
   for (unsigned i = 0; i < VQ_COUNT(bits); i++) {
-    vq_module *exact = quantized("w8afloat"), *plain = quantized(bits[i]), *fine = quantized(bits[i]);
+    vq_module *exact = quantized("w8afloat"), *plain = quantized(bits[i]);
+    vq_module *fine = quantized(bits[i]);
     run(fine, "refine-rows");
     ck_assert_uint_eq(n_fine(fine), 4);  // o, norm, act, linear
     double before = difference(plain, exact), after = difference(fine, exact);
