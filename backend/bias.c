@@ -77,7 +77,9 @@ unsigned vq_bias_width(const vq_layout *l, const vq_const *c) {
 
 // ---- storing -----------------------------------------------------------------
 
-static int64_t padded(int64_t n) { return (n + VQ_PANEL - 1) / VQ_PANEL * VQ_PANEL; }
+enum { MOST_LANES = 2 * VQ_PANEL };
+
+static int64_t padded(int64_t n) { return (n + MOST_LANES - 1) / MOST_LANES * MOST_LANES; }
 
 uint64_t vq_bias_bytes(int64_t n, unsigned width) {
   return (uint64_t)(width == 4 ? n : padded(n)) * width;

@@ -3,7 +3,8 @@
 // Such a bias counts in steps of the sums, which are of i32; its values seldom need more
 // than 24 bits, with weights of four bits hardly ever more than 16. A kernel that is given
 // constants only reads them as i16, or in two planes: the low words of all columns, then
-// the high bytes. Planes are filled up with zeros to whole panels of columns.
+// the high bytes. Planes are filled up with zeros to a multiple of two panels of columns, the
+// most that any target loads at once.
 #ifndef VQ_BACKEND_BIAS_H
 #define VQ_BACKEND_BIAS_H
 

@@ -38,7 +38,7 @@ static bool describe(const vq_func *kernel, attention *a) {
   memset(a, 0, sizeof *a);
   if (!vq_heads_int_match(kernel, &a->h)) return false;
   a->d_row = a->d4 = a->h.s.d / 4, a->m_row = a->m4 = (a->h.s.m + 3) / 4;
-  return a->h.s.d % 4 == 0;
+  return a->h.s.d % 4 == 0 && a->h.attrs->levels <= UINT8_MAX;
 }
 
 enum { K, V, INIT, Q, SCORES, CODES, SUMS, TILE, ZEROS, CONFIG, N_PART };

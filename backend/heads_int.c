@@ -22,7 +22,7 @@ bool vq_heads_int_match(const vq_func *kernel, vq_heads_int *a) {
   a->attrs = VQ_ATTRS(s->op, attention_int);
   return (q == VQ_u8 || q == VQ_i8) && is_centred(&s->k, a->attrs->k_zero) &&
          is_centred(&s->v, a->attrs->v_zero) && s->d > 0 && s->e > 0 && s->d <= 1 << 14 &&
-         s->m <= 1 << 16;
+         s->m <= (1 << 24) / a->attrs->levels;
 }
 
 void vq_heads_int_begin(const vq_emit *e, vq_heads_int *a) {
@@ -130,7 +130,8 @@ static score_row score_row_at(const vq_emit *e, const vq_heads_int *a, LLVMValue
 // Sums of the codes of a row, lane by lane: words where these hold them.
 static LLVMTypeRef code_sums(const vq_emit *e, const vq_heads_int *a) {
   unsigned lanes = a->prob.lanes;
-  bool words = !a->prob.table && (a->s.m + lanes - 1) / lanes * 255 <= UINT16_MAX;
+  int64_t most = (a->s.m + lanes - 1) / lanes * a->attrs->levels;
+  bool words = !a->prob.table && most <= UINT16_MAX;
   return vq_vec_type(words ? LLVMInt16TypeInContext(e->lc) : e->i32, lanes);
 }
 

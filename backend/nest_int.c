@@ -75,6 +75,13 @@ static val add_term(const vq_emit *e, const row *r, val x_at, val w_at, val sum)
   return vq_fma(e, a, b, sum);
 }
 
+// `sum` of codes with `fine` bits behind the point, rounded to whole ones.
+static val whole(const vq_emit *e, val sum, int64_t fine) {
+  LLVMTypeRef type = LLVMTypeOf(sum);
+  sum = LLVMBuildAdd(e->b, sum, vq_ki_like(type, INT64_C(1) << (fine - 1)), "");
+  return LLVMBuildAShr(e->b, sum, vq_ki_like(type, fine), "");
+}
+
 static val element(const vq_emit *e, const row *r, val o, val start) {
   vq_loop l;
   vq_loop_begin(e, &l, vq_k64(e, 0), vq_k64(e, r->n_in), 1, 1, &start);
@@ -90,12 +97,14 @@ void vq_nest_any_row(const vq_emit *e, const vq_op *op, vq_str layout,
                      int64_t n_in, val task) {
   const vq_value *y = &op->out[0], *b = vq_in_opt(op, 2);
   row r = {op, layout, n_in, y->type->dim[y->type->rank - 1], task};
+  int64_t fine = op->code == VQ_OP_linear ? VQ_ATTRS(op, linear)->fine : 0;
   vq_loop o;
   vq_loop_range(e, &o, r.n_out, 1);
-  val start = b ? vq_nest_load(e, b, o.i)
-                : LLVMConstNull(vq_elt_type(e, y->type->dtype, 1));
-  vq_nest_store(e, y, vq_add(e, vq_mulk(e, task, r.n_out), o.i),
-                element(e, &r, o.i, start));
+  val none = LLVMConstNull(vq_elt_type(e, y->type->dtype, 1));
+  val bias = b ? vq_nest_load(e, b, o.i) : none;
+  val sum = element(e, &r, o.i, fine ? none : bias);
+  if (fine) sum = LLVMBuildAdd(e->b, whole(e, sum, fine), bias, "");
+  vq_nest_store(e, y, vq_add(e, vq_mulk(e, task, r.n_out), o.i), sum);
   vq_loop_end(e, &o);
 }
 

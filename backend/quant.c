@@ -5,10 +5,13 @@
 // clamping (words.h).
 #include "quant.h"
 
+#include <math.h>
+
 #include "elt.h"
 #include "loop.h"
 #include "numbers.h"
 #include "vq/exp2.h"
+#include "vq/fixed.h"
 #include "vq/piecewise.h"
 #include "words.h"
 
@@ -77,16 +80,30 @@ static val add_words(const vq_emit *e, val a, val b) {
   return vq_intrinsic(e, "llvm.sadd.sat", &type, 1, sum, 2);
 }
 
-// rne(t) + zero, of which operand 2 is the zero point if there is one.
-static val moved(const vq_emit *e, const vq_op *op, val t, val const *in) {
+// word + zero * 2^fine, saturated; that zero point need not be a word.
+static val add_zero(const vq_emit *e, val word, val zero, int64_t fine) {
+  if (!fine) return add_words(e, word, zero);
+  val z = vq_quant_widen(e, VQ_i16, zero, e->i32);
+  z = LLVMBuildShl(e->b, z, vq_ki_like(LLVMTypeOf(z), fine), "");
+  z = LLVMBuildAdd(e->b, vq_quant_widen(e, VQ_i16, word, e->i32), z, "");
+  return vq_word_pack_i32(e, z);
+}
+
+// rne(t) + zero * 2^fine, of which operand 2 is the zero point if there is one.
+static val moved(const vq_emit *e, const vq_op *op, val t, int64_t fine, val const *in) {
   val word = to_word(e, t);
-  return op->n_in > 2 ? add_words(e, word, in[2]) : word;
+  return op->n_in > 2 ? add_zero(e, word, in[2], fine) : word;
+}
+
+// t * 2^by, which is exact.
+static val scaled(const vq_emit *e, val t, int64_t by) {
+  return by ? mul(e, t, kf(t, ldexp(1, (int)by))) : t;
 }
 
 static val emit_quantize(const vq_emit *e, const vq_op *op, val *in) {
   const vq_attrs_quantize *a = VQ_ATTRS(op, quantize);
-  val word = moved(e, op, mul(e, in[0], in[1]), in);
-  return to_code(e, word, a->lo, a->hi, op->out->type->dtype);
+  val t = scaled(e, mul(e, in[0], in[1]), a->fine);
+  return to_code(e, moved(e, op, t, a->fine, in), a->lo, a->hi, op->out->type->dtype);
 }
 
 static val code_to_float(const vq_emit *e, val code) {
@@ -96,22 +113,39 @@ static val code_to_float(const vq_emit *e, val code) {
 static val emit_requantize(const vq_emit *e, const vq_op *op, val *in) {
   const vq_attrs_requantize *a = VQ_ATTRS(op, requantize);
   val x = vq_quant_widen(e, vq_in(op, 0)->type->dtype, in[0], e->i32);
-  val word = moved(e, op, mul(e, code_to_float(e, x), in[1]), in);
+  val word = moved(e, op, mul(e, code_to_float(e, x), in[1]), 0, in);
   return to_code(e, word, a->lo, a->hi, op->out->type->dtype);
+}
+
+// word - n, saturated; n >= 0 need not be a word.
+static val take_away(const vq_emit *e, val word, int64_t n) {
+  LLVMTypeRef type = LLVMTypeOf(word);
+  if (n > UINT16_MAX) n = UINT16_MAX;
+  for (; n > 0; n -= INT16_MAX) {
+    int64_t part = n < INT16_MAX ? n : INT16_MAX;
+    val less[] = {word, vq_ki_like(type, part)};
+    word = vq_intrinsic(e, "llvm.ssub.sat", &type, 1, less, 2);
+  }
+  return word;
 }
 
 static val emit_rescale(const vq_emit *e, const vq_op *op, val *in) {
   const vq_attrs_rescale *a = VQ_ATTRS(op, rescale);
   val word = add_words(e, vq_word_mulhrs(e, in[0], in[1]), in[2]);
+  word = take_away(e, word, vq_fine_less((int)a->shift, (int)a->fine));
   if (a->shift) word = LLVMBuildAShr(e->b, word, vq_ki_like(LLVMTypeOf(word), a->shift), "");
   return to_code(e, word, a->lo, a->hi, op->out->type->dtype);
 }
 
 static val emit_dequantize(const vq_emit *e, const vq_op *op, val *in) {
+  int64_t fine = VQ_ATTRS(op, dequantize)->fine;
   val x = vq_quant_widen(e, vq_in(op, 0)->type->dtype, in[0], e->i32);
-  if (op->n_in > 2)
-    x = LLVMBuildSub(e->b, x, vq_quant_widen(e, VQ_i16, in[2], e->i32), "");
-  return mul(e, code_to_float(e, x), in[1]);
+  if (op->n_in > 2) {
+    val zero = vq_quant_widen(e, VQ_i16, in[2], e->i32);
+    if (fine) zero = LLVMBuildShl(e->b, zero, vq_ki_like(LLVMTypeOf(zero), fine), "");
+    x = LLVMBuildSub(e->b, x, zero, "");
+  }
+  return mul(e, scaled(e, code_to_float(e, x), -fine), in[1]);
 }
 
 // ---- fake_quant ----------------------------------------------------------------
@@ -133,10 +167,11 @@ static val emit_fake_quant(const vq_emit *e, const vq_op *op, val *in) {
   LLVMTypeRef wide = lanes_of(LLVMDoubleTypeInContext(e->lc), in[0]);
   val t = LLVMBuildFPExt(e->b, LLVMBuildFDiv(e->b, in[0], in[1], ""), wide, "");
   val scale = LLVMBuildFPExt(e->b, in[1], wide, "");
-  val zero = LLVMBuildFPExt(e->b, in[2], wide, "");
+  val zero = scaled(e, LLVMBuildFPExt(e->b, in[2], wide, ""), a->fine);
+  t = scaled(e, t, a->fine);
   t = at_least(e, t, sub(e, kf(t, (double)a->lo), zero));
   t = at_most(e, t, sub(e, kf(t, (double)a->hi), zero));
-  t = sub(e, add(e, round_f64(e, t), zero), zero);
+  t = scaled(e, sub(e, add(e, round_f64(e, t), zero), zero), -a->fine);
   val y = LLVMBuildFPTrunc(e->b, mul(e, t, scale), LLVMTypeOf(in[0]), "");
   val unknown = LLVMBuildFCmp(e->b, LLVMRealOEQ, in[1], kf(in[1], 0), "");
   return LLVMBuildSelect(e->b, unknown, in[0], y, "");

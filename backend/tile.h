@@ -82,7 +82,10 @@ void vq_tile_body(vq_emit *e, vq_tile_id id);
 // sum[0 .. vecs) += one element of a row, in every lane of a, times b; of u8 or i16.
 void vq_tile_add_codes(const vq_emit *e, vq_tile_kind kind, LLVMValueRef a,
                        LLVMValueRef const *b, unsigned vecs, LLVMValueRef *sum);
-// Of VQ_TILE_SMALL: the same in lanes of i16, which hold VQ_TILE_SMALL_STEPS of them;
+// sum + products of pairs of i16, of which every lane of a and b holds one.
+LLVMValueRef vq_tile_add_pairs(const vq_emit *e, LLVMValueRef sum, LLVMValueRef a,
+                               LLVMValueRef b);
+// Of VQ_TILE_SMALL: one element of u8 in lanes of i16, which hold VQ_TILE_SMALL_STEPS of them;
 // and sum + such lanes.
 #define VQ_TILE_SMALL_STEPS 8
 LLVMValueRef vq_tile_add_small(const vq_emit *e, LLVMValueRef a, LLVMValueRef b,

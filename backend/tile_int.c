@@ -14,14 +14,13 @@
 
 typedef LLVMValueRef val;
 
-static val add_pairs(const vq_emit *e, val sum, val a, val b) {
+val vq_tile_add_pairs(const vq_emit *e, val sum, val a, val b) {
+  static const char *const name[] = {"llvm.x86.sse2.pmadd.wd", "llvm.x86.avx2.pmadd.wd",
+                                     "llvm.x86.avx512.pmaddw.d.512"};
   unsigned lanes = vq_lanes_of(LLVMTypeOf(sum));
   LLVMTypeRef pairs = LLVMVectorType(LLVMInt16TypeInContext(e->lc), 2 * lanes);
   val arg[] = {LLVMBuildBitCast(e->b, a, pairs, ""), LLVMBuildBitCast(e->b, b, pairs, "")};
-  const char *name = lanes == 16  ? "llvm.x86.avx512.pmaddw.d.512"
-                     : lanes == 8 ? "llvm.x86.avx2.pmadd.wd"
-                                  : "llvm.x86.sse2.pmadd.wd";
-  return LLVMBuildAdd(e->b, sum, vq_intrinsic(e, name, NULL, 0, arg, 2), "");
+  return LLVMBuildAdd(e->b, sum, vq_intrinsic(e, name[lanes / 8], NULL, 0, arg, 2), "");
 }
 
 static val add_vnni(const vq_emit *e, val sum, val a, val b) {
@@ -36,14 +35,14 @@ void vq_tile_add_codes(const vq_emit *e, vq_tile_kind kind, val a, val const *b,
                        unsigned vecs, val *sum) {
   if (e->target->vnni || kind == VQ_TILE_I16) {
     for (unsigned j = 0; j < vecs; j++)
-      sum[j] = (kind == VQ_TILE_I16 ? add_pairs : add_vnni)(e, sum[j], a, b[j]);
+      sum[j] = (kind == VQ_TILE_I16 ? vq_tile_add_pairs : add_vnni)(e, sum[j], a, b[j]);
     return;
   }
   vq_halves x = vq_halves_u8(e, a);
   for (unsigned j = 0; j < vecs; j++) {
     vq_halves w = vq_halves_i8(e, b[j]);
-    sum[j] = add_pairs(e, sum[j], x.even, w.even);
-    sum[j] = add_pairs(e, sum[j], x.odd, w.odd);
+    sum[j] = vq_tile_add_pairs(e, sum[j], x.even, w.even);
+    sum[j] = vq_tile_add_pairs(e, sum[j], x.odd, w.odd);
   }
 }
 
@@ -55,5 +54,5 @@ val vq_tile_add_small(const vq_emit *e, val a, val b, val words) {
 }
 
 val vq_tile_fold_small(const vq_emit *e, val words, val sum) {
-  return add_pairs(e, sum, words, vq_ki_like(LLVMTypeOf(words), 1));
+  return vq_tile_add_pairs(e, sum, words, vq_ki_like(LLVMTypeOf(words), 1));
 }

@@ -43,8 +43,7 @@ static bool has_pass(const vq_pipeline *p, const char *name) {
 
 // A pipeline that goes on behind synthesize takes its pictures from a profile.
 static vq_status check_resumed(calibration *c, const vq_pipeline *p) {
-  static const char *const need[] = {"observe", "split-outliers", "compensate-weights",
-                                     "scale-rows"};
+  static const char *const need[] = {"observe", "split-outliers", "compensate-weights"};
   for (size_t i = 0; i < VQ_COUNT(need); i++)
     if (has_pass(p, need[i]) && !opt_given(&c->d->opt, OPT_profile))
       return vq_error(&c->d->diag, VQ_E_option, at_path(c->d, "vitqc"),

@@ -316,26 +316,17 @@ static void print_input(const compilation *c) {
   fputc('\n', c->d->log);
 }
 
-// What recompose found: the counts of its ops, and what it left over.
+// What recompose found, and what it left over.
 static void print_fused(const compilation *c) {
-  static const vq_opcode found[] = {
-      VQ_OP_patch_embed, VQ_OP_attention, VQ_OP_linear,
-      VQ_OP_layer_norm,  VQ_OP_gelu,      VQ_OP_silu};
-  const vq_func *f = vq_module_func(c->model.m, VQ_LIT("main"));
-  const vq_stat_entry *left = NULL;
-  int64_t count[VQ_N_OPS] = {0};
-  for (unsigned i = 0; i < c->report.n_stat; i++)
-    if (strcmp(c->report.stat[i].pass, "recompose") == 0 &&
-        strcmp(c->report.stat[i].name, VQ_STAT_LEFT_OVER) == 0)
-      left = &c->report.stat[i];
-  if (!left || !f) return;
-  count_ops(f, count);
-  fputs("recomposed:", c->d->log);
-  for (size_t i = 0; i < VQ_COUNT(found); i++)
-    if (count[found[i]])
-      fprintf(c->d->log, " %lld %s,", (long long)count[found[i]],
-              vq_op_info(found[i])->name);
-  fprintf(c->d->log, " %lld ops left over\n", (long long)left->n);
+  bool first = true;
+  for (unsigned i = 0; i < c->report.n_stat; i++) {
+    const vq_stat_entry *e = &c->report.stat[i];
+    if (strcmp(e->pass, "recompose") != 0) continue;
+    bool last = strcmp(e->name, VQ_STAT_LEFT_OVER) == 0;
+    fprintf(c->d->log, "%s %lld %s%s", first ? "recomposed:" : "", (long long)e->n,
+            last ? "ops left over" : e->name, last ? "\n" : ",");
+    first = false;
+  }
 }
 
 // Which share of the MACs lower-int made integer, or -1; *left: ops that stayed float.

@@ -16,7 +16,7 @@ static const struct {
      NULL},
     {"2", "fold,recompose,cse,dce,rows,fold-pixels,insert-quantizers,observe,"
           "split-outliers,reparam-layernorm,compensate-weights,round-weights,"
-          "scale-rows,score-quant,drop-rows,freeze-quant,lower-int,cse,dce,rows,pack,"
+          "refine-rows,score-quant,drop-rows,freeze-quant,lower-int,cse,dce,rows,pack,"
           "fuse,outline,dce,plan-memory",
      NULL},
     {"3", NULL, "learned rounding"},

@@ -30,7 +30,7 @@ const char *report_unknown(const options *o) {
 // ---- measuring ----------------------------------------------------------------------
 
 // Activations have scales and weights are floats in front of compensate-weights; behind
-// round-weights stand scale-rows and drop-rows, which make other graphs.
+// round-weights stand refine-rows and drop-rows, which make other graphs.
 void report_watch(void *user, const vq_pass *pass, const vq_module *m) {
   report *r = user;
   if (!r->run.input) r->run.input = vq_module_clone(m);
@@ -38,7 +38,7 @@ void report_watch(void *user, const vq_pass *pass, const vq_module *m) {
     r->plain = vq_module_clone(m);
   if (strcmp(pass->name, "compensate-weights") == 0 && !r->before)
     r->before = vq_module_clone(m);
-  bool other = strcmp(pass->name, "scale-rows") == 0 || strcmp(pass->name, "drop-rows") == 0;
+  bool other = strcmp(pass->name, "refine-rows") == 0 || strcmp(pass->name, "drop-rows") == 0;
   if (other && r->before && !r->after)
     r->after = vq_module_clone(m);
 }

@@ -81,9 +81,11 @@ static wanted along(const vq_quant *q, unsigned rank, const double *v) {
   return (wanted){q->n, axis < 0 ? 0 : (int)rank - 1 - axis, v};
 }
 
-static void check_zero(vq_checker *c, const vq_op *op, vq_value *zero, const vq_type *t) {
+// Operands are those of whole codes, of which `fine` bits behind the point are no part.
+static void check_zero(vq_checker *c, const vq_op *op, vq_value *zero, const vq_type *t,
+                       int64_t fine) {
   double *v = numbers(c, t->q->n);
-  for (uint32_t i = 0; i < t->q->n; i++) v[i] = t->q->zero[i];
+  for (uint32_t i = 0; i < t->q->n; i++) v[i] = ldexp(t->q->zero[i], -(int)fine);
   wanted w = along(t->q, t->rank, v);
   check_numbers(c, op, "zero", zero, &w, t->q);
 }
@@ -104,19 +106,22 @@ static bool scales_of(vq_checker *c, const vq_value *x, wanted *w, const vq_quan
     return false;
   const vq_quant *a = vq_in(x->def, 0)->type->q, *b = vq_in(x->def, 1)->type->q;
   if (!a || !b || a->n != 1 || vq_quant_axis(b, 2) > 0) return false;
+  int fine = x->def->code == VQ_OP_linear ? (int)VQ_ATTRS(x->def, linear)->fine : 0;
   double *v = numbers(c, b->n);
   for (uint32_t i = 0; i < b->n; i++)
-    v[i] = (double)(float)((double)a->scale[0] * (double)b->scale[i]);
+    v[i] = (double)(float)(ldexp((double)a->scale[0], fine) * (double)b->scale[i]);
   *w = (wanted){b->n, 0, v}, *q = b;
   return true;
 }
 
 static void check_quantize(vq_checker *c, const vq_op *op) {
   const vq_type *t = op->out->type;
-  check_zero(c, op, vq_in_opt(op, 2), t);
+  int fine = (int)VQ_ATTRS(op, quantize)->fine;
+  check_zero(c, op, vq_in_opt(op, 2), t, fine);
   if (VQ_ATTRS(op, quantize)->folded) return;
   double *v = numbers(c, t->q->n);
-  for (uint32_t i = 0; i < t->q->n; i++) v[i] = (double)(1 / t->q->scale[i]);
+  for (uint32_t i = 0; i < t->q->n; i++)
+    v[i] = ldexp((double)(1 / t->q->scale[i]), -fine);
   wanted w = along(t->q, t->rank, v);
   check_numbers(c, op, "mult", vq_in(op, 1), &w, t->q);
 }
@@ -125,7 +130,7 @@ static void check_requantize(vq_checker *c, const vq_op *op) {
   const vq_type *t = op->out->type;
   const vq_quant *from;
   wanted x;
-  check_zero(c, op, vq_in_opt(op, 2), t);
+  check_zero(c, op, vq_in_opt(op, 2), t, 0);
   if (VQ_ATTRS(op, requantize)->folded || !scales_of(c, vq_in(op, 0), &x, &from)) return;
   wanted w = along(t->q, t->rank, NULL);
   if (x.n > 1 && w.n > 1 && (x.n != w.n || x.behind != w.behind)) return;
@@ -144,8 +149,13 @@ static void check_dequantize(vq_checker *c, const vq_op *op) {
   const vq_value *x = vq_in(op, 0);
   const vq_quant *q;
   wanted w;
-  if (x->type->q) check_zero(c, op, vq_in_opt(op, 2), x->type);
-  if (scales_of(c, x, &w, &q)) check_numbers(c, op, "mult", vq_in(op, 1), &w, q);
+  int fine = (int)VQ_ATTRS(op, dequantize)->fine;
+  if (x->type->q) check_zero(c, op, vq_in_opt(op, 2), x->type, fine);
+  if (!scales_of(c, x, &w, &q)) return;
+  double *v = numbers(c, w.n);
+  for (uint32_t i = 0; i < w.n; i++) v[i] = ldexp(w.v[i], fine);
+  w.v = v;
+  check_numbers(c, op, "mult", vq_in(op, 1), &w, q);
 }
 
 static void check_attention(vq_checker *c, const vq_op *op) {

@@ -1,6 +1,7 @@
 // Type inference: the table constraints every op shares, and the dispatch.
 #include "core/infer.h"
 
+#include "vq/fixed.h"
 #include "vq/strbuf.h"
 
 typedef vq_status (*rule_fn)(vq_rule *r);
@@ -127,6 +128,13 @@ vq_status vq_rule_max_bits(vq_rule *r, unsigned i, unsigned bits) {
   if (vq_dtype_bits(vq_rule_in(r, i)->dtype) <= bits) return VQ_OK;
   return vq_rule_bad(r, VQ_E_dtype, i, "expected an integer of at most %u bits",
                      bits);
+}
+
+vq_status vq_rule_fine(vq_rule *r, vq_dtype t, int64_t fine) {
+  int most = t == VQ_i16 ? VQ_MAX_FINE : 0;
+  if (fine >= 0 && fine <= most) return VQ_OK;
+  return vq_rule_bad_attr(r, "fine", "is %lld, expected 0 to %d for codes of %s",
+                          (long long)fine, most, vq_dtype_name(t));
 }
 
 vq_status vq_rule_ints(vq_rule *r, const char *attr, vq_ints v, unsigned n,

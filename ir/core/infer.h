@@ -42,6 +42,8 @@ vq_status vq_rule_shape(vq_rule *r, unsigned i, unsigned rank,
                         const int64_t *dim);
 vq_status vq_rule_dtype(vq_rule *r, unsigned i, vq_dtype want);
 vq_status vq_rule_max_bits(vq_rule *r, unsigned i, unsigned bits);
+// That codes of `t` can have `fine` bits behind the point: 0, but up to VQ_MAX_FINE of i16.
+vq_status vq_rule_fine(vq_rule *r, vq_dtype t, int64_t fine);
 // A list attribute must have `n` entries, each in [lo, hi].
 vq_status vq_rule_ints(vq_rule *r, const char *attr, vq_ints v, unsigned n,
                        int64_t lo, int64_t hi);

@@ -1,5 +1,6 @@
 // Type inference of matrix products, convolutions and the rest of a network.
 #include "core/infer.h"
+#include "vq/exp2.h"
 #include "vq/strbuf.h"
 
 #define ATTRS(op) const vq_attrs_##op *a = r->attrs
@@ -107,6 +108,7 @@ vq_status vq_infer_linear(vq_rule *r) {
   if (check_weight(r, a->layout, a->out, x->dim[x->rank - 1],
                    &dim[x->rank - 1], &to))
     return VQ_ERR;
+  if (vq_rule_fine(r, x->dtype, a->fine)) return VQ_ERR;
   return vq_rule_result(r, to, x->rank, dim);
 }
 
@@ -286,9 +288,9 @@ vq_status vq_infer_attention(vq_rule *r) {
     return vq_rule_bad_attr(r, "probability",
                             "is '%.*s', expected uniform, log2 or log-sqrt2",
                             VQ_FMT(a->probability));
-  if (a->probability_bits < 0 || a->probability_bits > 8)
-    return vq_rule_bad_attr(r, "probability_bits", "is %lld, expected 0 to 8",
-                            (long long)a->probability_bits);
+  if (a->probability_bits < 0 || a->probability_bits > VQ_EXP2_BITS)
+    return vq_rule_bad_attr(r, "probability_bits", "is %lld, expected 0 to %d",
+                            (long long)a->probability_bits, VQ_EXP2_BITS);
   return vq_rule_heads(r, a->heads, a->scale);
 }
 

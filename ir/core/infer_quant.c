@@ -2,6 +2,7 @@
 #include "core/infer.h"
 
 #include "eval/eval_ops.h"
+#include "vq/exp2.h"
 #include "vq/piecewise.h"
 #include "vq/strbuf.h"
 
@@ -62,35 +63,37 @@ static vq_status coded(vq_rule *r, const vq_quant *q, vq_dtype to, int64_t lo, i
 }
 
 static vq_status to_codes(vq_rule *r, vq_str name, int64_t lo, int64_t hi,
-                          const vq_quant *q, bool folded) {
+                          const vq_quant *q, bool folded, int64_t fine) {
   vq_dtype to;
   if (!vq_dtype_parse(name, &to) || (to != VQ_u8 && to != VQ_i8 && to != VQ_i16))
     return vq_rule_bad_attr(r, "to", "is '%.*s', expected u8, i8 or i16",
                             VQ_FMT(name));
-  if (check_range(r, to, lo, hi)) return VQ_ERR;
+  if (check_range(r, to, lo, hi) || vq_rule_fine(r, to, fine)) return VQ_ERR;
   if (!q && folded) return vq_rule_bad_attr(r, "folded", "is true, but there is no q");
   return q ? coded(r, q, to, lo, hi) : eltwise(r, to);
 }
 
 vq_status vq_infer_quantize(vq_rule *r) {
   ATTRS(quantize);
-  return to_codes(r, a->to, a->lo, a->hi, a->q, a->folded);
+  return to_codes(r, a->to, a->lo, a->hi, a->q, a->folded, a->fine);
 }
 
 vq_status vq_infer_requantize(vq_rule *r) {
   ATTRS(requantize);
   if (vq_rule_max_bits(r, 0, 32)) return VQ_ERR;
-  return to_codes(r, a->to, a->lo, a->hi, a->q, a->folded);
+  return to_codes(r, a->to, a->lo, a->hi, a->q, a->folded, 0);
 }
 
 vq_status vq_infer_dequantize(vq_rule *r) {
-  if (vq_rule_max_bits(r, 0, 32)) return VQ_ERR;
+  ATTRS(dequantize);
+  if (vq_rule_max_bits(r, 0, 32) || vq_rule_fine(r, vq_rule_in(r, 0)->dtype, a->fine))
+    return VQ_ERR;
   return eltwise(r, VQ_f32);
 }
 
 vq_status vq_infer_fake_quant(vq_rule *r) {
   ATTRS(fake_quant);
-  if (check_range(r, VQ_i16, a->lo, a->hi)) return VQ_ERR;
+  if (check_range(r, VQ_i16, a->lo, a->hi) || vq_rule_fine(r, VQ_i16, a->fine)) return VQ_ERR;
   return eltwise(r, VQ_f32);
 }
 
@@ -129,7 +132,7 @@ vq_status vq_infer_rescale(vq_rule *r) {
   if (all_words(r)) return VQ_ERR;
   if (a->shift < 0 || a->shift > 15)
     return vq_rule_bad_attr(r, "shift", "is %lld, expected 0 to 15", (long long)a->shift);
-  return to_codes(r, a->to, a->lo, a->hi, a->q, false);
+  return to_codes(r, a->to, a->lo, a->hi, a->q, false, a->fine);
 }
 
 // A table of weights by code; no weight is above a byte, the first is not 0.
@@ -152,9 +155,9 @@ vq_status vq_infer_attention_int(vq_rule *r) {
   ATTRS(attention_int);
   for (unsigned i = 0; i < 3; i++)
     if (vq_rule_max_bits(r, i, 8)) return VQ_ERR;
-  if (a->levels < 1 || a->levels > 255)
-    return vq_rule_bad_attr(r, "levels", "is %lld, expected 1 to 255",
-                            (long long)a->levels);
+  int most = a->table.n ? 255 : (1 << VQ_EXP2_BITS) - 1;
+  if (a->levels < 1 || a->levels > most)
+    return vq_rule_bad_attr(r, "levels", "is %lld, expected 1 to %d", (long long)a->levels, most);
   if (check_table(r, a)) return VQ_ERR;
   const struct {
     const char *name;

@@ -6,6 +6,7 @@
 // once, when it is stored.
 #include "eval/eval_ops.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define PANEL 16
@@ -24,10 +25,19 @@ typedef struct product {
   bool bf16;           // rows are rounded to bf16
   vq_tensor *out;      // row i, column j at base + i * row + j * col
   int64_t base, row, col;
+  int fine;            // bits behind the point of the sums
 } product;
+
+// A sum without the bits behind the point, half of the last one up; in i32, which wraps.
+static double whole(double sum, int fine) {
+  uint32_t word = (uint32_t)(int64_t)sum + (1u << (fine - 1));
+  return floor((double)(int32_t)word / (1 << fine));
+}
 
 static void store_row(const product *p, int64_t at, double *y) {
   vq_dtype t = p->out->type->dtype;
+  if (p->fine)
+    for (int64_t j = 0; j < p->n; j++) y[j] = whole(y[j], p->fine);
   if (p->bias)
     for (int64_t j = 0; j < p->n; j++) y[j] += p->bias[j];
   if (vq_dtype_class_of(t) == VQ_CLASS_FLOAT) {
@@ -147,7 +157,7 @@ vq_status vq_eval_linear(const vq_op *op, const vq_tensor *in, vq_tensor *out,
   double *bias = load_all(op, in, 2);
   dense rows = {&in[0], 0, k};
   product p = {dense_rows, &rows, n_row, k, n, panels, bias,
-               in[1].type->dtype == VQ_bf16, out, 0, n, 1};
+               in[1].type->dtype == VQ_bf16, out, 0, n, 1, (int)VQ_ATTRS(op, linear)->fine};
   run_product(&p);
   free(panels);
   free(bias);
@@ -213,7 +223,7 @@ vq_status vq_eval_conv2d(const vq_op *op, const vq_tensor *in, vq_tensor *out,
       s.base = (b * x[1] + g * w[1]) * x[2] * x[3];
       product p = {window_rows, &s, area, k, n, panels,
                    bias ? bias + g * n : NULL, false, out,
-                   (b * y[1] + g * n) * area, 1, area};
+                   (b * y[1] + g * n) * area, 1, area, 0};
       run_product(&p);
     }
     free(panels);
@@ -237,7 +247,7 @@ vq_status vq_eval_patch_embed(const vq_op *op, const vq_tensor *in,
   for (int64_t b = 0; b < y[0]; b++) {
     s.base = b * x[1] * x[2] * x[3];
     product p = {window_rows, &s, y[1], k, n, panels, bias,
-                 in[1].type->dtype == VQ_bf16, out, b * y[1] * n, n, 1};
+                 in[1].type->dtype == VQ_bf16, out, b * y[1] * n, n, 1, 0};
     run_product(&p);
   }
   free(panels);

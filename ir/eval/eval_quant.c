@@ -45,6 +45,7 @@ static vq_status each_block(const vq_op *op, const vq_tensor *in,
 
 typedef struct range {
   double lo, hi;
+  double unit;  // 2^fine: a whole code in units of the last bit
 } range;
 
 // Round half to even, then into [lo, hi]; a NaN becomes lo.
@@ -57,9 +58,10 @@ static double to_code(double t, double zero, const range *r) {
 
 // In words before the zero point moves them.
 static void quantize_block(const void *user, int64_t n, double (*x)[BLOCK], double *y) {
-  const range *r = user, word = {INT16_MIN, INT16_MAX};
+  const range *r = user, word = {INT16_MIN, INT16_MAX, 1};
   for (int64_t i = 0; i < n; i++) {
-    double t = to_code(f32(f32(x[0][i]) * x[1][i]), 0, &word) + x[2][i];
+    double t = f32(f32(f32(x[0][i]) * x[1][i]) * r->unit);
+    t = to_code(t, 0, &word) + x[2][i] * r->unit;
     y[i] = fmin(fmax(t, r->lo), r->hi);
   }
 }
@@ -68,7 +70,7 @@ vq_status vq_eval_quantize(const vq_op *op, const vq_tensor *in,
                            vq_tensor *out, vq_diag *diag) {
   (void)diag;
   const vq_attrs_quantize *a = VQ_ATTRS(op, quantize);
-  range r = {(double)a->lo, (double)a->hi};
+  range r = {(double)a->lo, (double)a->hi, (double)(1 << a->fine)};
   return each_block(op, in, out, quantize_block, &r);
 }
 
@@ -76,29 +78,31 @@ vq_status vq_eval_requantize(const vq_op *op, const vq_tensor *in,
                              vq_tensor *out, vq_diag *diag) {
   (void)diag;
   const vq_attrs_requantize *a = VQ_ATTRS(op, requantize);
-  range r = {(double)a->lo, (double)a->hi};
+  range r = {(double)a->lo, (double)a->hi, 1};
   return each_block(op, in, out, quantize_block, &r);
 }
 
 static void dequantize_block(const void *user, int64_t n, double (*x)[BLOCK], double *y) {
-  (void)user;
+  int fine = (int)((const vq_attrs_dequantize *)user)->fine;
   for (int64_t i = 0; i < n; i++) {
-    int32_t code = (int32_t)((uint32_t)(int32_t)x[0][i] - (uint32_t)(int32_t)x[2][i]);
-    y[i] = f32((double)code) * x[1][i];
+    uint32_t zero = (uint32_t)(int32_t)x[2][i] << fine;
+    int32_t code = (int32_t)((uint32_t)(int32_t)x[0][i] - zero);
+    y[i] = ldexp(f32((double)code), -fine) * x[1][i];
   }
 }
 
 vq_status vq_eval_dequantize(const vq_op *op, const vq_tensor *in,
                              vq_tensor *out, vq_diag *diag) {
   (void)diag;
-  return each_block(op, in, out, dequantize_block, NULL);
+  return each_block(op, in, out, dequantize_block, VQ_ATTRS(op, dequantize));
 }
 
 static void fake_quant_block(const void *user, int64_t n, double (*x)[BLOCK], double *y) {
+  const range *r = user;
   for (int64_t i = 0; i < n; i++) {
-    double scale = x[1][i], zero = x[2][i];
-    y[i] = scale == 0 ? x[0][i]
-                      : (to_code(f32(x[0][i] / scale), zero, user) - zero) * scale;
+    double scale = x[1][i], zero = x[2][i] * r->unit;
+    double t = f32(x[0][i] / scale) * r->unit;
+    y[i] = scale == 0 ? x[0][i] : (to_code(t, zero, r) - zero) / r->unit * scale;
   }
 }
 
@@ -106,7 +110,7 @@ vq_status vq_eval_fake_quant(const vq_op *op, const vq_tensor *in,
                              vq_tensor *out, vq_diag *diag) {
   (void)diag;
   const vq_attrs_fake_quant *a = VQ_ATTRS(op, fake_quant);
-  range r = {(double)a->lo, (double)a->hi};
+  range r = {(double)a->lo, (double)a->hi, (double)(1 << a->fine)};
   return each_block(op, in, out, fake_quant_block, &r);
 }
 
@@ -172,9 +176,11 @@ vq_status vq_eval_piecewise_int(const vq_op *op, const vq_tensor *in, vq_tensor 
 
 static void rescale_block(const void *user, int64_t n, double (*x)[BLOCK], double *y) {
   const vq_attrs_rescale *a = user;
+  int less = vq_fine_less((int)a->shift, (int)a->fine);
   for (int64_t i = 0; i < n; i++) {
     double t = vq_mulhrs((int16_t)x[0][i], (int16_t)x[1][i]) + x[2][i];
-    t = floor(fmin(fmax(t, INT16_MIN), INT16_MAX) / (1 << a->shift));
+    t = fmax(fmin(fmax(t, INT16_MIN), INT16_MAX) - less, INT16_MIN);
+    t = floor(t / (1 << a->shift));
     y[i] = fmin(fmax(t, (double)a->lo), (double)a->hi);
   }
 }

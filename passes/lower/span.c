@@ -55,16 +55,17 @@ static bool read_rows(const vq_op *op, vq_span *s) {
   return true;
 }
 
+bool vq_span_add_reader(const vq_use *u, vq_span *s) {
+  const vq_op *op = u->user;
+  if (op->code == VQ_OP_slice) return vq_span_add_slice(op, s);
+  return op->code == VQ_OP_gather_rows && u->idx == 0 && read_rows(op, s);
+}
+
 bool vq_span_read(const vq_value *v, vq_span *s) {
   memset(s, 0, sizeof *s);
   if (!v->uses || v->type->rank < 2 || vq_type_count(v->type) == 0) return false;
-  vq_each_use(v, u) {
-    const vq_op *op = u->user;
-    bool part = op->code == VQ_OP_slice ? vq_span_add_slice(op, s)
-                : op->code == VQ_OP_gather_rows && u->idx == 0 ? read_rows(op, s)
-                                                               : false;
-    if (!part) return false;
-  }
+  vq_each_use(v, u)
+    if (!vq_span_add_reader(u, s)) return false;
   return true;
 }
 

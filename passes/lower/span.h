@@ -16,6 +16,10 @@ vq_span vq_span_whole(const vq_type *t);
 // when it reads nothing, or backwards.
 bool vq_span_add_slice(const vq_op *slice, vq_span *s);
 
+// Widens `s` likewise by what one reader sees, a slice or a gather_rows; false when it is
+// neither, or may see anything.
+bool vq_span_add_reader(const vq_use *reader, vq_span *s);
+
 // The span of `v` that its readers see; false when one of them sees all of it.
 bool vq_span_read(const vq_value *v, vq_span *s);
 

@@ -5,9 +5,11 @@
 
 #include "quant/places.h"
 
-// A quantizer and the name of its entry.
+// A quantizer and the name of its entry. Where two have the same scale, as rows beside all
+// others do (refine-rows), it is one name.
 typedef struct named {
   const vq_op *fq;
+  const vq_value *scale;
   vq_str name;
 } named;
 
@@ -63,18 +65,26 @@ vq_status vq_entries_open(vq_entries *e, vq_module *m, vq_pass_ctx *pc) {
   vq_status st = vq_places_open(&places, m, pc->temp, pc->diag);
   unsigned *n = VQ_NEW_N(pc->temp, unsigned, 2 * (size_t)(places.n_block + 1));
   vq_strbuf text = {0};
+  vq_map scales = {0};
   vq_each_op(vq_quant_main(m), op) {
     if (st || op->code != VQ_OP_fake_quant) continue;
     uintptr_t block = block_of(&places, op);
     unsigned *number = &n[2 * block + vq_quant_is(op, "norm")];
-    *number += is_numbered(op);
-    vq_strbuf_clear(&text);
-    put_name(&text, op, block, *number);
     named *k = VQ_NEW(pc->temp, named);
-    *k = (named){op, vq_arena_str(pc->temp, vq_strbuf_view(&text))};
+    *k = (named){.fq = op, .scale = vq_in(op, VQ_FQ_SCALE)};
+    named **like = (named **)vq_map_put(&scales, VQ_MAP_PTR_KEY(k->scale));
+    if (*like) {
+      k->name = (*like)->name;
+    } else {
+      *number += is_numbered(op);
+      vq_strbuf_clear(&text);
+      put_name(&text, op, block, *number);
+      k->name = vq_arena_str(pc->temp, vq_strbuf_view(&text)), *like = k;
+    }
     *vq_map_put(&e->name, VQ_MAP_PTR_KEY(k->fq)) = k;
   }
   vq_strbuf_release(&text);
+  vq_map_release(&scales);
   vq_places_close(&places);
   return st;
 }
@@ -114,15 +124,20 @@ const vq_quant *vq_entries_of(vq_entries *e, const vq_op *fq, vq_dtype store,
   vq_quant q = {.store = store, .lo = (int32_t)a->lo, .hi = (int32_t)a->hi, .n = (uint32_t)n};
   q.axis = n == 1 ? VQ_AXIS_NONE : scale->type->rank == 1 ? VQ_AXIS_LAST : 0;
   int32_t *z = VQ_NEW_N(pc->temp, int32_t, (size_t)n);
-  for (int64_t i = 0; i < n; i++)
-    z[i] = vq_quant_is(fq, "weight") ? 0 : vq_entries_zero(zero, i);
-  q.scale = vq_quant_floats(pc, scale), q.zero = z;
+  float *s = vq_quant_floats(pc, scale);
+  for (int64_t i = 0; s && i < n; i++) {
+    s[i] = ldexpf(s[i], -(int)a->fine);
+    z[i] = vq_quant_is(fq, "weight") ? 0 : vq_entries_zero(zero, i) * (1 << a->fine);
+  }
+  q.scale = s, q.zero = z;
   if (!q.scale || check(&q, fq, pc->diag)) return NULL;
   const named *k = vq_map_get(&e->name, VQ_MAP_PTR_KEY(fq));
-  vq_strbuf of = {0};
+  vq_strbuf of = {0}, name = {0};
   put_origin(&of, fq);
-  q.name = k->name, q.of = vq_strbuf_view(&of);
+  vq_strbuf_printf(&name, "%.*s%s", VQ_FMT(k->name), a->fine ? ".fine" : "");
+  q.name = vq_strbuf_view(&name), q.of = vq_strbuf_view(&of);
   const vq_quant *made = vq_module_quant_like(e->m, &q);
   vq_strbuf_release(&of);
+  vq_strbuf_release(&name);
   return made;
 }

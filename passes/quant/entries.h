@@ -5,6 +5,7 @@
 //   q.b3.q .k .v operands of its attention           q.b3.o       what that gives
 //   q.b3.act     output of its activation function   q.b3.fc1.w   weights of a layer
 //   q.b3.fc1.x   another input of a layer            q.ln, q.head.w, ..   of no block
+//   q.b3.o.fine  of rows beside, with bits behind the point (refine-rows)
 //
 // Layers are called by their role (vq/rules.h), blocks numbered as view --block does.
 #ifndef VQ_PASSES_ENTRIES_H

@@ -39,7 +39,7 @@ static vq_value *inverse(vq_module *m, vq_str base, vq_value *scale,
 // The residual stream is i16 whatever its width: norms read such codes.
 static vq_dtype code_type(const vq_op *fq) {
   const vq_attrs_fake_quant *a = VQ_ATTRS(fq, fake_quant);
-  if (vq_quant_is(fq, "residual")) return VQ_i16;
+  if (vq_quant_is(fq, "residual") || a->fine) return VQ_i16;
   if (a->lo >= 0 && a->hi <= 255) return VQ_u8;
   return a->lo >= -128 && a->hi <= 127 ? VQ_i8 : VQ_i16;
 }
@@ -56,12 +56,13 @@ static vq_status freeze_value(vq_op *fq, vq_entries *e, vq_pass_ctx *pc) {
   vq_value *in[] = {vq_in(fq, VQ_FQ_X), inverse(m, base, scale, pc), zero};
   if (!in[1]) return VQ_ERR;
   vq_attrs_quantize qa = {.to = vq_str_of(vq_dtype_name(entry->store)), .lo = a->lo,
-                          .hi = a->hi, .q = entry};
+                          .hi = a->hi, .q = entry, .fine = a->fine};
   vq_value *q = vq_build1(&b, VQ_OP_quantize, in, zero ? 3 : 2, &qa,
                           vq_quant_codes(m, in[0]));
   if (!q) return VQ_ERR;
   vq_value *back[] = {q, scale, zero};
-  vq_value *y = vq_build1(&b, VQ_OP_dequantize, back, zero ? 3 : 2, NULL, VQ_LIT(""));
+  vq_attrs_dequantize da = {.fine = a->fine};
+  vq_value *y = vq_build1(&b, VQ_OP_dequantize, back, zero ? 3 : 2, &da, VQ_LIT(""));
   if (!y) return VQ_ERR;
   vq_replace_op(fq, y);
   return VQ_OK;

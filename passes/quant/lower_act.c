@@ -32,29 +32,25 @@ bool vq_lower_act(vq_lowering *lo, vq_op *op) {
 #define FINER (1.01 * 0x1p-7)
 #define SHIFT 5  // codes behind have so many bits more until they are moved and rounded
 
-// What stands between an activation function and the quantize behind it: factors of
-// channels (split-outliers) and rows (scale-rows), offsets of channels.
+// What stands between an activation function and the quantize behind it: factors and
+// offsets of channels (split-outliers).
 typedef struct act {
   const vq_op *fn;
-  vq_coded x;                           // sums of products
-  vq_value *channels, *rows, *offsets;  // constants or NULL
-  int64_t n;                            // channels
+  vq_coded x;                    // sums of products
+  vq_value *channels, *offsets;  // constants or NULL
+  int64_t n;                     // channels
 } act;
 
-// Takes `v` as one of both kinds, of which there may be one each.
-static bool take_factor(act *a, vq_value *v, bool is_row) {
-  vq_value **at = is_row ? &a->rows : &a->channels;
-  if (*at || !vq_const_of(v)) return false;
-  *at = v;
-  return true;
-}
-
-// Elements along the last dimension, or along the one before.
+// Elements along the last dimension.
 static bool is_of_channels(const vq_type *t, int64_t n) {
   return vq_type_count(t) == n && t->rank && t->dim[t->rank - 1] == n;
 }
-static bool is_of_rows(const vq_type *t) {
-  return t->rank >= 2 && t->dim[t->rank - 1] == 1 && vq_type_count(t) == t->dim[t->rank - 2];
+
+// Takes `v` as the factors, of which there may be one for each channel.
+static bool take_factor(act *a, vq_value *v) {
+  if (a->channels || !vq_const_of(v) || !is_of_channels(v->type, a->n)) return false;
+  a->channels = v;
+  return true;
 }
 
 static bool is_one_or_channels(vq_value *v, int64_t n) {
@@ -74,31 +70,27 @@ static bool match(const vq_op *quantize, act *a) {
   int64_t n = v->type->rank ? v->type->dim[v->type->rank - 1] : 0;
   *a = (act){.n = n};
   if (!vq_const_of(mult)) return false;
-  if (vq_type_count(mult->type) > 1) {
-    bool is_row = is_of_rows(mult->type);
-    if ((!is_row && !is_of_channels(mult->type, n)) || !take_factor(a, mult, is_row)) return false;
-  }
+  if (vq_type_count(mult->type) > 1 && !take_factor(a, mult)) return false;
   if ((x = through(v, VQ_OP_add, &c))) {
     if (!is_of_channels(c->type, n) || vq_type_count(mult->type) > 1) return false;
     v = x, a->offsets = c;
   }
-  while ((x = through(v, VQ_OP_mul, &c))) {
-    bool is_row = is_of_rows(c->type);
-    if ((!is_row && !is_of_channels(c->type, n)) || !take_factor(a, c, is_row)) return false;
+  if ((x = through(v, VQ_OP_mul, &c))) {
+    if (!take_factor(a, c)) return false;
     v = x;
   }
   a->fn = vq_quant_def(v, VQ_OP_piecewise);
   return a->fn && vq_has_one_use(a->fn->out) && vq_lower_code(vq_in(a->fn, 0), &a->x) &&
          !a->x.zero && is_one_or_channels(a->x.scale, n) && a->x.q->type->dtype == VQ_i32 &&
          (quantize->n_in < 3 || is_one_or_channels(vq_in(quantize, 2), n)) &&
-         vq_dtype_bits(quantize->out->type->dtype) <= 8;
+         (vq_dtype_bits(quantize->out->type->dtype) <= 8 || VQ_ATTRS(quantize, quantize)->fine);
 }
 
 static double at(vq_value *v, int64_t i, double otherwise) {
   return v ? (double)vq_quant_at(v, vq_type_count(v->type) == 1 ? 0 : i) : otherwise;
 }
 
-// Scales and how far results are from codes, of all channels and rows.
+// Scales and how far results are from codes, of all channels.
 typedef struct plan {
   double words;       // one of the words in front of the function, times a channel's factor
   double most, base;  // the largest factor of a channel; what a result times it is in codes
@@ -127,19 +119,20 @@ static void choose_scale(vq_str fn, double least, plan *p) {
       }
 }
 
-static bool choose(const act *a, vq_value *mult, plan *p) {
-  double least, least_row, most_row, from, to;
+static bool choose(const act *a, const vq_op *quantize, plan *p) {
+  double least, from, to;
+  vq_value *mult = vq_in(quantize, 1);
   bool scalar = vq_type_count(mult->type) == 1;
-  if (!extremes(a->channels, &least, &p->most) || !extremes(a->rows, &least_row, &most_row) ||
+  if (!extremes(a->channels, &least, &p->most) ||
       !vq_curve_steps(VQ_ATTRS(a->fn, piecewise)->fn, &from, &to))
     return false;
-  p->base = least_row * (scalar ? (double)vq_quant_at(mult, 0) : 1);
+  p->base = scalar ? (double)vq_quant_at(mult, 0) : 1;
   if (!(p->base > 0 && p->base < INFINITY)) return false;
   *p = (plan){fmax(FINER / p->base, from * p->most * 1.001), p->most, p->base, SHIFT, 0};
   choose_scale(VQ_ATTRS(a->fn, piecewise)->fn, least, p);
-  while (p->shift && ldexp(p->words * p->base * most_row / least_row, p->shift) >= 1) p->shift--;
-  return p->words / least <= to && p->words * p->base * most_row / least_row < 1 &&
-         (p->shift > 2 || !a->offsets);
+  while (p->shift && ldexp(p->words * p->base, p->shift) >= 1) p->shift--;
+  return p->words / least <= to && p->words * p->base < 1 && (p->shift > 2 || !a->offsets) &&
+         p->shift >= VQ_ATTRS(quantize, quantize)->fine;
 }
 
 // A word for each channel, or one if all are equal.
@@ -181,33 +174,27 @@ static vq_value *function(vq_lowering *lo, const act *a, const plan *p, vq_value
 static vq_value *to_codes(vq_lowering *lo, const act *a, const plan *p, const vq_op *quantize,
                           vq_value *x) {
   const vq_attrs_quantize *q = VQ_ATTRS(quantize, quantize);
-  vq_attrs_rescale attrs = {.shift = p->shift, .to = q->to, .lo = q->lo, .hi = q->hi, .q = q->q};
+  vq_attrs_rescale attrs = {.shift = p->shift - q->fine, .to = q->to, .lo = q->lo, .hi = q->hi,
+                            .q = q->q, .fine = q->fine};
   vq_value *mult = vq_in(quantize, 1), *zero = vq_in_opt(quantize, 2);
-  int64_t n_row = a->rows ? vq_type_count(a->rows->type) : 1;
-  int16_t *m = VQ_NEW_N(lo->pc->temp, int16_t, (size_t)n_row);
   int16_t *offset = VQ_NEW_N(lo->pc->temp, int16_t, (size_t)a->n);
   double scalar = vq_type_count(mult->type) == 1 ? (double)vq_quant_at(mult, 0) : 1;
   double unit = ldexp(1, p->shift), half = p->shift ? unit / 2 : 0;
-  for (int64_t r = 0; r < n_row; r++) {
-    double v = nearbyint(p->words * scalar * at(a->rows, r, 1) * unit * 0x1p15);
-    m[r] = (int16_t)fmin(v, INT16_MAX);
-  }
+  int16_t m = (int16_t)fmin(nearbyint(p->words * scalar * unit * 0x1p15), INT16_MAX);
   for (int64_t c = 0; c < a->n; c++) {
     double v = (at(zero, c, 0) + at(a->offsets, c, 0) * scalar) * unit + half;
     offset[c] = (int16_t)fmin(fmax(nearbyint(v), INT16_MIN), INT16_MAX);
   }
-  const vq_type *rows = a->rows ? a->rows->type : NULL;
-  vq_value *in[] = {x, vq_quant_const(lo->m, a->fn->out->name, "q15", VQ_i16,
-                                      rows ? rows->rank : 0, rows ? rows->dim : NULL, m),
+  vq_value *in[] = {x, vq_quant_const(lo->m, a->fn->out->name, "q15", VQ_i16, 0, NULL, &m),
                     word_const(lo, a, "offset", offset)};
   return vq_build1(&lo->b, VQ_OP_rescale, in, 3, &attrs, VQ_LIT(""));
 }
 
-// quantize(... piecewise(dequantize(sums))) to codes of 8 bits.
+// quantize(... piecewise(dequantize(sums))) to codes of 8 bits, or finer ones.
 bool vq_lower_quantize_act(vq_lowering *lo, vq_op *op) {
   act a;
   plan p;
-  if (!match(op, &a) || !choose(&a, vq_in(op, 1), &p)) return false;
+  if (!match(op, &a) || !choose(&a, op, &p)) return false;
   vq_value *y = to_words(lo, &a, &p);
   if (y) y = function(lo, &a, &p, y);
   if (y) y = to_codes(lo, &a, &p, op, y);

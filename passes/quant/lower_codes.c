@@ -113,7 +113,7 @@ bool vq_lower_quantize_move(vq_lowering *lo, vq_op *op) {
   if (x->kind != VQ_VALUE_RESULT || !vq_has_one_use(x)) return false;
   vq_value *q = requantize_like(lo, op, VQ_OP_quantize, x, vq_in(op, 1), vq_in_opt(op, 2));
   double zero = op->n_in > 2 ? vq_const_f64(vq_const_of(vq_in(op, 2)), 0) : 0;
-  zero = fmin(fmax(zero, (double)a->lo), (double)a->hi);
+  zero = fmin(fmax(ldexp(zero, (int)a->fine), (double)a->lo), (double)a->hi);
   return vq_lower_replace(lo, op, moved(lo, y->def, q, zero));
 }
 
@@ -249,7 +249,8 @@ static bool all_equal(const int16_t *x, int64_t n) {
 bool vq_lower_slices(vq_lowering *lo, vq_op *op) {
   vq_op *slice = vq_quant_def(vq_in(op, 0), VQ_OP_slice);
   vq_value *x = slice ? vq_in(slice, 0) : NULL;
-  if (!x || x->kind != VQ_VALUE_RESULT || x->type->rank < 1) return false;
+  if (!x || x->kind != VQ_VALUE_RESULT || x->type->rank < 1 || VQ_ATTRS(op, quantize)->fine)
+    return false;
   int64_t n = x->type->dim[x->type->rank - 1];
   parts p = {.mult = VQ_NEW_N(lo->pc->temp, float, (size_t)n),
              .zero = VQ_NEW_N(lo->pc->temp, int16_t, (size_t)n),
@@ -327,7 +328,9 @@ bool vq_lower_quantize_table(vq_lowering *lo, vq_op *op) {
   const vq_op *sum = vq_quant_def(vq_in(op, 0), VQ_OP_add);
   unsigned at;
   vq_value *table = sum ? table_of(sum, &at) : NULL;
-  if (!table || op->out->type->dtype != VQ_i16 || !is_scalar_quantize(op)) return false;
+  if (!table || op->out->type->dtype != VQ_i16 || VQ_ATTRS(op, quantize)->fine ||
+      !is_scalar_quantize(op))
+    return false;
   vq_value *mult = vq_in(op, 1);
   float scale = 1 / vq_quant_at(mult, 0);
   vq_value *codes = table_codes(lo, table, scale, sum->out->type,
@@ -358,7 +361,8 @@ static vq_value *product(vq_lowering *lo, vq_value *a, vq_value *b) {
 // quantize(dequantize(x)): one requantize, if x has no zero point.
 bool vq_lower_requantize(vq_lowering *lo, vq_op *op) {
   vq_coded x;
-  if (!vq_lower_code(vq_in(op, 0), &x) || x.zero || !vq_const_of(vq_in(op, 1)))
+  if (!vq_lower_code(vq_in(op, 0), &x) || x.zero || !vq_const_of(vq_in(op, 1)) ||
+      VQ_ATTRS(op, quantize)->fine)
     return false;
   vq_value *mult = product(lo, x.scale, vq_in(op, 1));
   if (!mult) return false;

@@ -42,16 +42,24 @@ static const vq_lower_rule rules[] = {
 
 // ---- what rules share ------------------------------------------------------------
 
-bool vq_lower_code(const vq_value *v, vq_coded *c) {
+bool vq_lower_fine_code(const vq_value *v, vq_coded *c) {
   const vq_op *op = vq_quant_def(v, VQ_OP_dequantize);
   if (!op) return false;
-  *c = (vq_coded){vq_in(op, 0), vq_in(op, 1), vq_in_opt(op, 2)};
+  *c = (vq_coded){vq_in(op, 0), vq_in(op, 1), vq_in_opt(op, 2), VQ_ATTRS(op, dequantize)->fine};
   return vq_const_of(c->scale) && (!c->zero || vq_const_of(c->zero));
 }
 
-bool vq_lower_scalar_code(const vq_value *v, vq_coded *c) {
-  return vq_lower_code(v, c) && vq_type_count(c->scale->type) == 1 &&
+bool vq_lower_code(const vq_value *v, vq_coded *c) {
+  return vq_lower_fine_code(v, c) && !c->fine;
+}
+
+bool vq_lower_is_scalar(const vq_coded *c) {
+  return vq_type_count(c->scale->type) == 1 &&
          (!c->zero || vq_type_count(c->zero->type) == 1);
+}
+
+bool vq_lower_scalar_code(const vq_value *v, vq_coded *c) {
+  return vq_lower_code(v, c) && vq_lower_is_scalar(c);
 }
 
 double vq_lower_scale(const vq_coded *c) {

@@ -19,11 +19,14 @@ typedef struct vq_lower_rule {
 
 // A value that is dequantize of codes, with constant factors.
 typedef struct vq_coded {
-  vq_value *q, *scale, *zero;  // zero may be NULL
+  vq_value *q, *scale, *zero;  // zero may be NULL; both of whole codes
+  int64_t fine;                // bits of q behind the point
 } vq_coded;
 
-bool vq_lower_code(const vq_value *v, vq_coded *c);
-bool vq_lower_scalar_code(const vq_value *v, vq_coded *c);  // one scale, one zero
+bool vq_lower_fine_code(const vq_value *v, vq_coded *c);
+bool vq_lower_code(const vq_value *v, vq_coded *c);         // without such bits
+bool vq_lower_is_scalar(const vq_coded *c);                 // one scale, one zero
+bool vq_lower_scalar_code(const vq_value *v, vq_coded *c);
 double vq_lower_scale(const vq_coded *c);                   // of a scalar code
 double vq_lower_zero(const vq_coded *c);
 

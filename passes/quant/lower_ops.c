@@ -21,7 +21,9 @@ static int64_t sum_of(vq_dtype t, const void *code, int64_t at, int64_t n) {
 // way up, which one of 2^shift is.
 static double excess_of(const vq_value *q) {
   const vq_op *op = vq_quant_def(q, VQ_OP_rescale);
-  return op && VQ_ATTRS(op, rescale)->shift ? ldexp(0.5, -(int)VQ_ATTRS(op, rescale)->shift) : 0;
+  if (!op) return 0;
+  const vq_attrs_rescale *a = VQ_ATTRS(op, rescale);
+  return a->shift ? ldexp(0.5, -(int)(a->shift + a->fine)) : 0;
 }
 
 // b / (sx sw_o) - zx * sum_i w_oi, in i32.
@@ -43,14 +45,21 @@ static vq_value *int_bias(vq_lowering *lo, const vq_op *op, const vq_coded *x,
 
 bool vq_lower_linear(vq_lowering *lo, vq_op *op) {
   vq_coded x, w;
-  if (!vq_lower_scalar_code(vq_in(op, 0), &x) || !vq_lower_code(vq_in(op, 1), &w) ||
-      !vq_const_of(w.q) || vq_dtype_bits(x.q->type->dtype) > 8 ||
+  if (!vq_lower_fine_code(vq_in(op, 0), &x) || !vq_lower_is_scalar(&x) ||
+      !vq_lower_code(vq_in(op, 1), &w) || !vq_const_of(w.q) ||
+      (x.fine ? op->code != VQ_OP_linear : vq_dtype_bits(x.q->type->dtype) > 8) ||
       (vq_in_opt(op, 2) && !vq_const_of(vq_in(op, 2))))
     return false;
   int64_t n = w.q->type->dim[0];
   vq_value *bias = int_bias(lo, op, &x, &w);
-  vq_value *in[] = {x.q, w.q, bias};
-  vq_value *acc = bias ? vq_build1(&lo->b, op->code, in, 3, op->attrs, VQ_LIT("")) : NULL;
+  vq_value *in[] = {x.q, w.q, bias}, *acc = NULL;
+  if (x.fine) {
+    vq_attrs_linear a = *VQ_ATTRS(op, linear);
+    a.fine = x.fine;
+    acc = bias ? vq_build1(&lo->b, op->code, in, 3, &a, VQ_LIT("")) : NULL;
+  } else {
+    acc = bias ? vq_build1(&lo->b, op->code, in, 3, op->attrs, VQ_LIT("")) : NULL;
+  }
   float *mult = VQ_NEW_N(lo->pc->temp, float, (size_t)n);
   for (int64_t o = 0; o < n; o++)
     mult[o] = (float)(vq_lower_scale(&x) * (double)vq_quant_at(w.scale, o));

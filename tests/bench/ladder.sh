@@ -18,7 +18,7 @@ common=(--preprocess="$preprocess" --cpu="$cpu" -q)
 # Descent from noise, as PSAQ-ViT has it, is no value of --calib: the pictures are made by
 # the pass, and calibrate with the ranges that were best for such pictures.
 before="fold,recompose,cse,dce"
-behind="reparam-layernorm,compensate-weights{damping=0.2 max-bits=8},round-weights,scale-rows,\
+behind="reparam-layernorm,compensate-weights{damping=0.2 max-bits=8},round-weights,refine-rows,\
 drop-rows,freeze-quant,lower-int,cse,dce,rows,pack,fuse,outline,dce,plan-memory"
 margins() {
   case $1 in

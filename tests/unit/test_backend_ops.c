@@ -183,6 +183,12 @@ static vq_module *with_cases(case_fn use, double (*limit)[2]) {
 #define BACK(type) \
   {VQ_OP_dequantize, NULL, {T(type, 3, 37), T(f32, 37), END}, 0, 0}, \
   {VQ_OP_dequantize, NULL, {T(type, 3, 37), S(f32), S(i16), END}, 0, 0}
+#define FINE(bits, lo_, hi_) \
+  A(quantize, .to = VQ_LIT("i16"), .lo = lo_, .hi = hi_, .fine = bits)
+#define FINE_BACK(bits) \
+  {VQ_OP_dequantize, A(dequantize, .fine = bits), {T(i16, 3, 37), T(f32, 37), END}, 0, 0}, \
+  {VQ_OP_dequantize, A(dequantize, .fine = bits), {T(i16, 3, 64), S(f32), T(i16, 64), END}, \
+   0, 0}
 #define FAKE(lo_, hi_) A(fake_quant, .lo = lo_, .hi = hi_)
 #define CURVE(name, lo, hi) \
   {VQ_OP_piecewise, A(piecewise, .fn = VQ_LIT(name)), {T(f32, 3, 37), END}, lo, hi}
@@ -191,8 +197,12 @@ static vq_module *with_cases(case_fn use, double (*limit)[2]) {
   A(piecewise_int, .fn = VQ_LIT(name), .step = step_), {WORDS(n)}, 0, 0}
 #define RESCALE(n, by, code, lo_, hi_) {VQ_OP_rescale, A(rescale, .shift = by, \
   .to = VQ_LIT(#code), .lo = lo_, .hi = hi_), {T(i16, 3, n), T(i16, 3, 1), T(i16, n), END}, 0, 0}
+#define FINE_RESCALE(n, by, bits) {VQ_OP_rescale, A(rescale, .shift = by, .fine = bits, \
+  .to = VQ_LIT("i16"), .lo = -32768, .hi = 4095), \
+  {T(i16, 3, n), T(i16, 3, 1), T(i16, n), END}, 0, 0}
 #define X4(n) A(linear, .layout = VQ_LIT("panel16x4"), .out = n)
 #define X8(n) A(linear, .layout = VQ_LIT("panel16x8"), .out = n)
+#define FINE_SUMS(form, n, bits) A(linear, .layout = VQ_LIT(form), .out = n, .fine = bits)
 #define ATT(n, s, lev, qz, kz, vz) A(attention_int, .heads = n, .scale = s, \
   .levels = lev, .q_zero = qz, .k_zero = kz, .v_zero = vz)
 
@@ -209,11 +219,33 @@ static vq_module *with_code_cases(case_fn use, double (*limit)[2]) {
     BACK(u8), BACK(i8), BACK(i16), BACK(i32), BACK(u4),
     {VQ_OP_fake_quant, FAKE(0, 255), {T(f32, 3, 37), T(f32, 37), T(f32, 37), END}, 0, 0},
     {VQ_OP_fake_quant, FAKE(-8, 7), {T(f32, 3, 37), S(f32), S(f32), END}, -3, 3},
+    {VQ_OP_fake_quant, A(fake_quant, .lo = -100, .hi = 4000, .fine = 4), {T(f32, 3, 37),
+        T(f32, 37), T(f32, 37), END}, -300, 300},
+    {VQ_OP_quantize, FINE(4, 0, 4095), {T(f32, 3, 37), T(f32, 37), T(i16, 37), END}, -60, 60},
+    {VQ_OP_quantize, FINE(4, -32768, 32767), {T(f32, 3, 64), T(f32, 64), END}, -60, 60},
+    {VQ_OP_quantize, FINE(8, -32768, 32767), {T(f32, 3, 64), S(f32), T(i16, 64), END}, 0, 0},
+    {VQ_OP_quantize, FINE(1, -30000, 32000), {T(f32, 3, 37), S(f32), T(i16, 37), END},
+        -180, 180},
+    {VQ_OP_quantize, FINE(8, -32768, 32767), {T(f32, 3, 37), S(f32), T(i16, 37), END},
+        -200, 200},
+    FINE_BACK(1), FINE_BACK(4), FINE_BACK(8),
     CURVE("gelu", -5, 5), CURVE("gelu_tanh", -5, 5), CURVE("gelu_sigmoid", -5, 5),
     CURVE("silu", -1e30, 1e30),
     FIXED("gelu", 37, 1e-3f), FIXED("gelu_tanh", 64, 2e-4f), FIXED("gelu_sigmoid", 5, 0.03f),
     FIXED("silu", 8, 3e-4f), RESCALE(37, 5, u8, 0, 255), RESCALE(64, 0, i8, -7, 7),
     RESCALE(5, 15, i16, -32768, 32767), RESCALE(16, 3, u8, 3, 200),
+    FINE_RESCALE(37, 1, 4), FINE_RESCALE(64, 0, 8), FINE_RESCALE(64, 12, 4),
+    FINE_RESCALE(5, 10, 6), FINE_RESCALE(37, 15, 1), FINE_RESCALE(33, 13, 3),
+    FINE_RESCALE(16, 15, 8),
+    {VQ_OP_linear, FINE_SUMS("oi", 19, 4), {T(i16, 3, 37), T(i8, 19, 37), T(i32, 19), END},
+        0, 0},
+    {VQ_OP_linear, FINE_SUMS("panel16", 35, 1), {T(i16, 2, 37), T(i4, 3, 37, 16), END}, 0, 0},
+    {VQ_OP_linear, FINE_SUMS("panel16x4", 35, 4), {T(i16, 1, 1, 37), T(i8, 3, 10, 16, 4),
+        T(i32, 35), END}, 0, 0},
+    {VQ_OP_linear, FINE_SUMS("panel16x4", 300, 3), {T(i16, 1, 1, 9), T(i8, 19, 3, 16, 4),
+        T(i32, 300), END}, 0, 0},
+    {VQ_OP_linear, FINE_SUMS("panel16x8", 35, 8), {T(i16, 2, 37), T(i4, 3, 5, 16, 4, 2), END},
+        0, 0},
     {VQ_OP_linear, NULL, {T(u8, 2, 7, 37), T(i8, 19, 37), T(i32, 19), END}, 0, 0},
     {VQ_OP_linear, NULL, {T(u4, 7, 5), T(i8, 19, 5), END}, 0, 0},
     {VQ_OP_linear, A(linear, .layout = VQ_LIT("panel16"), .out = 35), {T(i16, 7, 37),

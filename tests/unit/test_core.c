@@ -148,7 +148,7 @@ START_TEST(op_table_is_whole) {
   vq_opcode code;
   ck_assert(!vq_op_find(VQ_LIT("nop"), &code));
   const vq_op_desc *d = vq_op_info(VQ_OP_linear);
-  ck_assert(d->n_in == 3 && d->min_in == 2 && d->n_attr == 2);
+  ck_assert(d->n_in == 3 && d->min_in == 2 && d->n_attr == 3);
   ck_assert_str_eq(d->in[2].name, "b");
   ck_assert(vq_op_info(VQ_OP_concat)->variadic_in);
 }

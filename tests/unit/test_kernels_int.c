@@ -32,14 +32,23 @@ static void weights(text *t, int n, int k) {
 enum epilogue {
   SUMS, REQUANTIZE, FLOATS, SILU, GELU, RESIDUAL,
   GELU_ROWS, RESIDUAL_ROWS,  // rows have scales, too
+  FINE, FINE_GELU,           // codes have bits behind the point
   N_EPILOGUE
 };
+
+// Words as a constant, of about `size`.
+static const char *words(text *t, int n, int size) {
+  static unsigned at;
+  vq_strbuf_printf(&t->constants, "const @z%u : tensor<%d, i16> = random<seed = %u, std = %d>\n",
+                   at, n, at, size);
+  return shape("@z%u", at++);
+}
 
 // The name of the sums: those without epilogue are the result.
 static char name_of(enum epilogue what) { return what == SUMS ? 'v' : 'g'; }
 
 // Sums of about `most` to words, GELU in fixed point, codes.
-static void add_gelu(text *t, const char *shape_of, int n, double most, bool rows) {
+static void add_gelu(text *t, const char *shape_of, int n, double most, bool rows, bool fine) {
   unsigned c = t->n_case, s = numbers(t, n, 9000 / most), word[6];
   char dims[64];
   snprintf(dims, sizeof dims, "%s", shape_of);
@@ -51,9 +60,11 @@ static void add_gelu(text *t, const char *shape_of, int n, double most, bool row
   vq_strbuf_printf(b, "  %%e%u = piecewise_int %%d%u, %%a%u, %%a%u, %%a%u, %%a%u {fn = \"gelu\","
                    " step = %g} : tensor<%s, i16>\n", c, c, word[0], word[1], word[2], word[3],
                    c % 2 ? 1.5e-4 : 2e-3, dims);
-  vq_strbuf_printf(b, "  %%v%u = rescale %%e%u, %%a%u, %%a%u {shift = 5, to = \"u8\", lo = 0,"
-                   " hi = 255} : tensor<%s, u8>\n", c, c, word[4], word[5], dims);
-  result(t, shape("%s, u8", dims));
+  const char *type = fine ? "i16" : "u8", *to = fine ? "shift = 1, fine = 4" : "shift = 5";
+  vq_strbuf_printf(b, "  %%v%u = rescale %%e%u, %%a%u, %%a%u {%s, to = \"%s\", lo = 0,"
+                   " hi = %d} : tensor<%s, %s>\n", c, c, word[4], word[5], to, type,
+                   fine ? 4095 : 255, dims, type);
+  result(t, shape("%s, %s", dims, type));
 }
 
 // Ops behind %g<case>, sums of the given shape whose size is about `most`.
@@ -72,13 +83,13 @@ static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
       result(t, shape("%s, u8", dims));
       return;
     case FLOATS: case SILU: case GELU: case RESIDUAL: case GELU_ROWS: case RESIDUAL_ROWS:
-    case N_EPILOGUE:
+    case FINE: case FINE_GELU: case N_EPILOGUE:
       break;
   }
-  bool gelu = what == GELU || what == GELU_ROWS;
+  bool gelu = what == GELU || what == GELU_ROWS || what == FINE_GELU;
   bool residual = what == RESIDUAL || what == RESIDUAL_ROWS;
   if (gelu) {
-    add_gelu(t, dims, n, most, what == GELU_ROWS);
+    add_gelu(t, dims, n, most, what == GELU_ROWS, what == FINE_GELU);
     return;
   }
   vq_strbuf_printf(b, "  %%%c%u = dequantize %%g%u, @n%u : tensor<%s, f32>\n",
@@ -93,12 +104,16 @@ static void add_epilogue(text *t, enum epilogue what, const char *dims, int n,
                      " hi = 32767} : tensor<%s, i16>\n",
                      c, arg(t, shape("%s, i16", dims)), numbers(t, n, 1e-4), dims, c, c, c,
                      dims, c, c, numbers(t, n, 9000), dims);
+  else if (what == FINE)
+    vq_strbuf_printf(b, "  %%v%u = quantize %%d%u, @n%u, %s {fine = 4, to = \"i16\", lo = -4000,"
+                     " hi = 4095} : tensor<%s, i16>\n", c, c, numbers(t, n, 60),
+                     words(t, n, 60), dims);
   else if (what == SILU)
     vq_strbuf_printf(b, "  %%e%u = piecewise %%d%u {fn = \"silu\"} : tensor<%s, f32>\n"
                      "  %%v%u = add %%e%u, %%e%u : tensor<%s, f32>\n", c, c, dims, c, c, c, dims);
   else
     vq_strbuf_printf(b, "  %%v%u = add %%d%u, %%d%u : tensor<%s, f32>\n", c, c, c, dims);
-  result(t, shape("%s, %s", dims, residual ? "i16" : "f32"));
+  result(t, shape("%s, %s", dims, residual || what == FINE ? "i16" : "f32"));
 }
 
 // A bias of `n` columns, %a of the function or constants that are stored in two bytes, in
@@ -115,18 +130,36 @@ static void add_bias(text *t, vq_strbuf *to, int n) {
   vq_strbuf_printf(to, ", @b%u", c);
 }
 
-static void add_gemm(text *t, int m, int n, int k, bool bias, enum epilogue what) {
-  unsigned x = arg(t, shape("%dx%d, u8", m, k));
+// Rows of `type`, with `fine` bits behind the point, the largest of which are about `size`.
+static void add_linear(text *t, const char *type, int fine, double size, int m, int n, int k,
+                       bool bias, enum epilogue what) {
+  unsigned x = arg(t, shape("%dx%d, %s", m, k, type));
   weights(t, n, k);
   const char *dims = shape("%dx%d", m, n);
   vq_strbuf b = {0};
   if (bias) add_bias(t, &b, n);
   unsigned c = t->n_case;
   vq_strbuf_printf(&t->body,
-                   "  %%%c%u = linear %%a%u, @w%u%s : tensor<%s, i32>\n", name_of(what), c,
-                   x, c, vq_strbuf_z(&b), dims);
+                   "  %%%c%u = linear %%a%u, @w%u%s {fine = %d} : tensor<%s, i32>\n",
+                   name_of(what), c, x, c, vq_strbuf_z(&b), fine, dims);
   vq_strbuf_release(&b);
-  add_epilogue(t, what, dims, n, 40 * sqrt(k) * 128);
+  add_epilogue(t, what, dims, n, ldexp(40 * sqrt(k) * size, -fine));
+}
+
+static void add_gemm(text *t, int m, int n, int k, bool bias, enum epilogue what) {
+  add_linear(t, "u8", 0, 128, m, n, k, bias, what);
+}
+
+// Every product of words is as large as it gets, and sums wrap.
+static void add_wrap(text *t, int k, int fine, bool small) {
+  unsigned c = t->n_case;
+  vq_strbuf_printf(&t->constants,
+                   "const @x%u : tensor<1x%d, i16> = fill<-32768>\n"
+                   "const @w%u : tensor<33x%d, %s> = fill<%d>\n",
+                   c, k, c, k, small ? "i4" : "i8", small ? -8 : -128);
+  vq_strbuf_printf(&t->body, "  %%v%u = linear @x%u, @w%u, %%a%u {fine = %d} :"
+                   " tensor<1x33, i32>\n", c, c, c, arg(t, "33, i32"), fine);
+  add_epilogue(t, SUMS, "1x33", 33, 1);
 }
 
 // Every product is as large as it gets, with one sign.
@@ -153,19 +186,30 @@ static void add_patches(text *t, int batch, int h, int w, int ph, int pw, int o)
   add_epilogue(t, FLOATS, dims, o, 40 * sqrt(k) * 128);
 }
 
+// %g<case> times a number as codes, the result.
+static void add_codes_of(text *t, const char *dims, unsigned mult, bool fine) {
+  unsigned c = t->n_case;
+  const char *type = fine ? "i16" : "u8";
+  vq_strbuf_printf(&t->body, "  %%v%u = quantize %%g%u, @n%u, ", c, c, mult);
+  if (fine)
+    vq_strbuf_printf(&t->body, "%s {fine = 4, ", words(t, 1, 60));
+  else
+    vq_strbuf_printf(&t->body, "%%a%u {", arg(t, "1, i16"));
+  vq_strbuf_printf(&t->body, "to = \"%s\", lo = 0, hi = %d} : tensor<%s, %s>\n", type,
+                   fine ? 4095 : 255, dims, type);
+  result(t, shape("%s, %s", dims, type));
+}
+
 // gamma and beta, and codes for the next product.
 static void add_norm(text *t, int rows, int cols, const char *from) {
   unsigned c = t->n_case, x = 0;
   if (!from) x = arg(t, shape("%dx%d, i16", rows, cols));
   const char *of = from ? from : shape("%%a%u", x);
   vq_strbuf_printf(&t->body,
-                   "  %%g%u = layer_norm %s, %%a%u, %%a%u {eps = %u} : tensor<%dx%d, f32>\n"
-                   "  %%v%u = quantize %%g%u, @n%u, %%a%u {to = \"u8\", lo = 0, hi = 255} :"
-                   " tensor<%dx%d, u8>\n",
+                   "  %%g%u = layer_norm %s, %%a%u, %%a%u {eps = %u} : tensor<%dx%d, f32>\n",
                    c, of, arg(t, shape("%d, f32", cols)), arg(t, shape("%d, f32", cols)),
-                   20 + 1000 * c, rows, cols, c, c, numbers(t, 1, 40), arg(t, "1, i16"),
-                   rows, cols);
-  result(t, shape("%dx%d, u8", rows, cols));
+                   20 + 1000 * c, rows, cols);
+  add_codes_of(t, shape("%dx%d", rows, cols), numbers(t, 1, 40), c % 3 == 2);
 }
 
 // Rows through a table: `pieces` runs of `piece` elements of x make a row; with
@@ -188,14 +232,19 @@ static unsigned add_table(text *t, const char *type, int groups, int rows, int p
   return c;
 }
 
-static void add_table_gemm(text *t, int groups, int rows, int pieces, int piece, bool pad) {
+static void add_table_linear(text *t, const char *type, int fine, int groups, int rows,
+                             int pieces, int piece, bool pad) {
   int k = pieces * piece;
-  unsigned c = add_table(t, "u8", groups, rows, pieces, piece, pad, 131);
+  unsigned c = add_table(t, type, groups, rows, pieces, piece, pad, 131);
   const char *dims = shape("%dx37", groups * rows);
   weights(t, 37, k);
-  vq_strbuf_printf(&t->body, "  %%g%u = linear %%s%u, @w%u : tensor<%s, i32>\n", c, c, c,
-                   dims);
-  add_epilogue(t, REQUANTIZE, dims, 37, 40 * sqrt(k) * 128);
+  vq_strbuf_printf(&t->body, "  %%g%u = linear %%s%u, @w%u {fine = %d} : tensor<%s, i32>\n", c,
+                   c, c, fine, dims);
+  add_epilogue(t, REQUANTIZE, dims, 37, 40 * sqrt(k) * (fine ? 2e3 : 128));
+}
+
+static void add_table_gemm(text *t, int groups, int rows, int pieces, int piece, bool pad) {
+  add_table_linear(t, "u8", 0, groups, rows, pieces, piece, pad);
 }
 
 // Codes of probabilities: levels, and tables that vectors of some variant hold or not.
@@ -247,14 +296,11 @@ static void add_attention(text *t, const char *type, int zero, int batch, int he
   const char *y = shape("%dx%dx%d", batch, n, heads * e);
   vq_strbuf_printf(&t->body,
                    "  %%g%u = attention_int %s {heads = %d, scale = %s%u, %s,"
-                   " q_zero = %d, k_zero = %d, v_zero = %d} : tensor<%s, f32>\n"
-                   "  %%v%u = quantize %%g%u, @n%u, %%a%u {to = \"u8\", lo = 0, hi = 255} :"
-                   " tensor<%s, u8>\n",
+                   " q_zero = %d, k_zero = %d, v_zero = %d} : tensor<%s, f32>\n",
                    c, vq_strbuf_z(&s), heads, table ? "0.0002" : "0.4", c, probability[c % 4],
-                   zero ? 117 : 5, zero, zero, y, c, c, numbers(t, heads * e, 2),
-                   arg(t, "1, i16"), y);
+                   zero ? 117 : 5, zero, zero, y);
   vq_strbuf_release(&s);
-  result(t, shape("%s, u8", y));
+  add_codes_of(t, y, numbers(t, heads * e, 2), c % 5 == 4);
 }
 
 // Floats, of which one code more or less changes the last bits: differences of scores as
@@ -292,6 +338,28 @@ START_TEST(gemm) {
   add_patches(&t, 2, 32, 24, 8, 4, 33);
   add_patches(&t, 1, 15, 21, 5, 7, 16);
   add_patches(&t, 2, 48, 64, 8, 8, 64);
+  check_cases(&t);
+}
+END_TEST
+
+// Rows of words: around what a vector holds of codes, a panel of columns, a task of panels;
+// sums with bits behind the point, and without.
+START_TEST(rows_of_words) {
+  static const int size[][3] = {
+      {1, 1, 1},    {1, 16, 4},   {1, 17, 7},   {1, 33, 8},  {1, 31, 16}, {1, 128, 33},
+      {1, 129, 31}, {1, 300, 5},  {2, 48, 12},  {1, 64, 48}, {3, 40, 96}, {1, 257, 130},
+      {5, 100, 63}, {1, 768, 192}, {2, 10, 36}, {1, 144, 61}, {17, 35, 21}};
+  text t = {.n_arg = 0};
+  for (int i = 0; i < 2 * (int)VQ_COUNT(size); i++) {
+    const int *s = size[i % VQ_COUNT(size)];
+    add_linear(&t, "i16", i * 4 % 9, 2e4, s[0], s[1], s[2], i % 2,
+               (enum epilogue)(i % N_EPILOGUE));
+  }
+  for (unsigned i = 0; i < 2 * N_EPILOGUE; i++)
+    add_linear(&t, "i16", 4, 2e4, 1 + (int)i % 2, 37, 11, true, (enum epilogue)(i / 2));
+  for (int i = 0; i < 4; i++) add_wrap(&t, 3072 - i, 2 * i, i % 2);
+  add_table_linear(&t, "i16", 4, 2, 4, 1, 60, false);  // read in place
+  add_table_linear(&t, "i16", 4, 1, 4, 2, 20, true);
   check_cases(&t);
 }
 END_TEST
@@ -422,6 +490,7 @@ int main(void) {
   TCase *c = tcase_create("kernels of codes");
   tolerance = 0;
   tcase_add_test(c, gemm);
+  tcase_add_test(c, rows_of_words);
   tcase_add_test(c, tiles);
   tcase_add_test(c, slabs);
   tcase_add_test(c, attention);

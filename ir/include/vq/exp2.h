@@ -13,21 +13,23 @@
 //
 // where c[0] is `levels` times the largest power of two, 2^(15 - top), that leaves it at
 // most 2^14, so E is a word. For D from -32768 to 0 P does not decrease, it is `levels` for
-// 0, and it differs from levels * 2^(D / 2048) by at most 0.54 (tests/unit/test_eval_nn.c).
+// 0, and it differs from levels * 2^(D / 2048) by at most 0.54, of more than 255 levels by
+// 1.8 (tests/unit/test_eval_nn.c).
 #ifndef VQ_EXP2_H
 #define VQ_EXP2_H
 
 #include "vq/base.h"
 
 #define VQ_EXP2_STEPS 2048
+#define VQ_EXP2_BITS 13  // most bits of codes
 
 typedef struct vq_exp2 {
   int32_t c[4];
-  int32_t top;  // 1 to 9
+  int32_t top;  // 1 to 14
 } vq_exp2;
 
-// For 1 to 255 levels. The coefficients, c[0] times those of 2^(F / 2), minimise the largest
-// relative error of a cubic that is 1 for f = 0: 1e-4.
+// For 1 to 2^VQ_EXP2_BITS - 1 levels. The coefficients, c[0] times those of 2^(F / 2),
+// minimise the largest relative error of a cubic that is 1 for f = 0: 1e-4.
 vq_exp2 vq_exp2_of(int64_t levels);
 
 // P of D <= 0.
