@@ -211,7 +211,9 @@ static void refine_heads(refiner *r, vq_func *f) {
 
 vq_status vq_pass_refine_rows(vq_module *m, vq_pass_ctx *pc) {
   vq_func *f = vq_quant_main(m);
-  refiner r = {.less = {.pc = pc, .budget = vq_fold_allow(m, 0, 1 << 24)}, .pc = pc,
+  refiner r = {.less = {.pc = pc, .suffix = ".row",
+                        .budget = vq_fold_allow(m, 0, 1 << 24)},
+               .pc = pc,
                .bits = VQ_OPTS(pc, vq_pass_refine_rows)->bits};
   if (r.bits < 0 || r.bits > VQ_MAX_FINE)
     return vq_error(pc->diag, VQ_E_option, (vq_loc){0}, "bits is %lld, expected 0 to %d",
