@@ -7,12 +7,12 @@
 // gather_rows with them that only they read, seen through a reshape. From the
 // anchor the group grows along values with a single user as long as that user
 // is elementwise and keeps the shape; its other operands may be anything, since
-// nothing of the group but the last value is visible outside, so they cannot
-// depend on it. A sum of what two anchors make is the later one's. A dequantize of such an operand comes along, so that a residual
-// is read as codes. What is elementwise and left over then forms groups of its own
-// the same way, with the elementwise ops on floats that make their other operands: a
-// whole expression becomes one kernel. A gelu and its slope, of one operand, are a kernel
-// with two results.
+// nothing of the group but the last value is visible outside, so they cannot depend on it. A
+// sum of what two anchors make is the later one's. A dequantize of such an operand comes
+// along, so that a residual is read as codes. What is elementwise and left over then forms
+// groups of its own the same way, with the elementwise ops on floats that make their other
+// operands: a whole expression becomes one kernel. A gelu and its slope, of one operand, are a
+// kernel with two results.
 #include "passes.h"
 #include "vq/rewrite.h"
 #include "vq/strbuf.h"
