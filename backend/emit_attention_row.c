@@ -9,7 +9,8 @@
 // Values of two keys are interleaved as words, so that pmaddwd multiplies them by their two
 // probabilities. Their zero point is taken away at the end, times the sum of these.
 //
-// A task is a head of a sample.
+// A task is a head of a sample. What it reads of a key or a value is a cache line or two of a
+// long row, which no hardware expects: those of the next head are prefetched meanwhile.
 #include "heads_int.h"
 #include "loop.h"
 #include "tile.h"
@@ -162,6 +163,7 @@ static LLVMValueRef key_group(const vq_emit *e, const attention *a, LLVMValueRef
   LLVMValueRef odd = vq_load(e, type, vq_atk(e, e->i32, q, lanes), 4);
   from = vq_at(e, e->i32, from, l.i);
   for (unsigned c = 0; c < keys; c++) {
+    vq_prefetch(e, vq_atk(e, e->i8, from, c * k->row + a->h.s.d), 2);
     vq_halves h = vq_halves_u8(e, load_u8(e, k, type, vq_atk(e, e->i8, from, c * k->row)));
     l.v[c] = add_pairs(e, add_pairs(e, l.v[c], h.even, even), h.odd, odd);
   }
@@ -211,6 +213,8 @@ static void add_values(const vq_emit *e, const attention *a, LLVMValueRef at,
   p = vq_splat(e, p, lanes);
   LLVMValueRef from = vq_heads_token(e, &a->h.s, v, at, a->h.s.e);
   from = vq_at(e, e->i8, from, col);
+  for (unsigned j = 0; j < (two ? 2u : 1u); j++)
+    vq_prefetch(e, vq_atk(e, e->i8, from, j * v->row + a->h.s.e), 2);
   for (unsigned j = 0; j < vecs; j++) {
     LLVMValueRef x = load_u8(e, v, type, vq_atk(e, type, from, j)), y = LLVMConstNull(type);
     if (two) y = load_u8(e, v, type, vq_atk(e, type, vq_atk(e, e->i8, from, v->row), j));

@@ -4,7 +4,8 @@
 // tells the rest. Norms cut the steps into stretches. In one with an attention,
 // products before it are its operands and those after it the projection. In
 // another, the last of several is fc2 and the others fc1 (or its gate), a single
-// one merges patches, say. After the last norm comes the head.
+// one merges patches, say. After the last norm comes the head. A product of i16 behind
+// another is that of some rows, computed beside all others.
 #include "profile.h"
 
 static bool starts(const char *name, const char *const *prefix) {
@@ -44,13 +45,30 @@ static void name_stretch(role *out, uint32_t n, bool last) {
   }
 }
 
+static const char *name_of(const vitq_model *m, uint32_t step) {
+  return m->kernel[m->step[step].kernel].name;
+}
+
+// The product that step `i` computes some rows of beside; `i`: none.
+static uint32_t all_rows_of(const vitq_model *m, uint32_t i) {
+  static const char *const words[] = {"gemm_i16", NULL};
+  if (!starts(name_of(m, i), words)) return i;
+  for (uint32_t k = i; k-- > 0;) {
+    role kind = kind_of(name_of(m, k));
+    if (kind == ROLE_norm || kind == ROLE_attention) break;
+    if (kind == ROLE_linear) return starts(name_of(m, k), words) ? i : k;
+  }
+  return i;
+}
+
 void step_roles(const vitq_model *m, role *out) {
   uint32_t begin = 0;
   for (uint32_t i = 0; i < m->n_step; i++)
-    out[i] = kind_of(m->kernel[m->step[i].kernel].name);
+    out[i] = all_rows_of(m, i) == i ? kind_of(name_of(m, i)) : ROLE_other;
   for (uint32_t i = 0; i <= m->n_step; i++) {
     if (i < m->n_step && out[i] != ROLE_norm) continue;
     name_stretch(out + begin, i - begin, i == m->n_step);
     begin = i + 1;
   }
+  for (uint32_t i = 0; i < m->n_step; i++) out[i] = out[all_rows_of(m, i)];
 }

@@ -8,7 +8,7 @@
 // anchor the group grows along values with a single user as long as that user
 // is elementwise and keeps the shape; its other operands may be anything, since
 // nothing of the group but the last value is visible outside, so they cannot
-// depend on it. A dequantize of such an operand comes along, so that a residual
+// depend on it. A sum of what two anchors make is the later one's. A dequantize of such an operand comes along, so that a residual
 // is read as codes. What is elementwise and left over then forms groups of its own
 // the same way, with the elementwise ops on floats that make their other operands: a
 // whole expression becomes one kernel. A gelu and its slope, of one operand, are a kernel
@@ -120,14 +120,37 @@ static void take_makers(group *g, vq_op *op, unsigned waiting) {
   }
 }
 
+// Whether `v` is what a group to come ends with so far: kernels of anchors before it are calls
+// already.
+static bool ends_anchor(const vq_value *v, const vq_op *user) {
+  while (v->kind == VQ_VALUE_RESULT && only_user(v) == user) {
+    user = v->def;
+    if (is_anchor(user)) return true;
+    if (!is_chainable(user)) return false;
+    v = vq_in(user, 0);
+  }
+  return false;
+}
+
+// Whether `next` reads what another anchor behind this one computes. It goes to that kernel:
+// this one would have to wait for it, and its operands would have left the caches.
+static bool is_of_later(const group *g, const vq_op *next) {
+  for (unsigned i = 0; i < next->n_in; i++)
+    if (vq_in(next, i) != g->op[g->n - 1]->out && ends_anchor(vq_in(next, i), next))
+      return true;
+  return false;
+}
+
 static void grow(group *g) {
+  bool anchored = is_anchor(g->op[g->anchor]);
   while (g->n + 3 <= MAX_GROUP) {
     const vq_value *v = g->op[g->n - 1]->out;
     vq_op *next = only_user(v);
-    if (!next || !is_chainable(next) || !same_shape(v->type, next->out->type))
+    if (!next || !is_chainable(next) || !same_shape(v->type, next->out->type) ||
+        (anchored && is_of_later(g, next)))
       return;
     take_codes(g, next);
-    if (!is_anchor(g->op[g->anchor])) take_makers(g, next, 0);
+    if (!anchored) take_makers(g, next, 0);
     g->op[g->n++] = next;
   }
 }

@@ -2,6 +2,7 @@
 #include "lower/less.h"
 
 #include "vq/rewrite.h"
+#include "vq/strbuf.h"
 
 bool vq_less_along(const vq_op *op, unsigned k) {
   unsigned rank = op->out->type->rank;
@@ -76,26 +77,35 @@ static vq_span operand_span(const vq_op *op, unsigned i, const vq_span *s) {
   return x;
 }
 
+static vq_str name_of(const vq_less *l, const vq_op *op) {
+  vq_strbuf text = {0};
+  if (!l->suffix || !op->out->name.n) return VQ_LIT("");
+  vq_strbuf_printf(&text, "%.*s%s", VQ_FMT(op->out->name), l->suffix);
+  vq_str name = vq_arena_str(l->pc->temp, vq_strbuf_view(&text));
+  vq_strbuf_release(&text);
+  return name;
+}
+
 // slice of slice: one slice of the same operand.
-static vq_value *slice_less(vq_builder *b, vq_op *op, const vq_span *s) {
+static vq_value *slice_less(vq_less *l, vq_op *op, const vq_span *s) {
   vq_attrs_slice a = *VQ_ATTRS(op, slice);
   vq_value *x = vq_in(op, 0);
   int64_t begin[VQ_MAX_RANK];
   for (unsigned k = 0; k < x->type->rank; k++)
     begin[k] = a.begin.p[k] + s->lo[k] * vq_span_step(&a, k);
   a.begin.p = begin, a.size.p = s->size;
-  return vq_build1(b, VQ_OP_slice, &x, 1, &a, VQ_LIT(""));
+  return vq_build1(&l->b, VQ_OP_slice, &x, 1, &a, name_of(l, op));
 }
 
 vq_value *vq_less_compute(vq_less *l, vq_op *op, const vq_span *s) {
-  if (op->code == VQ_OP_slice) return slice_less(&l->b, op, s);
+  if (op->code == VQ_OP_slice) return slice_less(l, op, s);
   vq_value **in = VQ_NEW_N(l->pc->temp, vq_value *, op->n_in);
   for (unsigned i = 0; i < op->n_in; i++) {
     vq_span x = operand_span(op, i, s);
     in[i] = vq_less_part(l, vq_in(op, i), &x);
     if (!in[i]) return NULL;
   }
-  return vq_build1(&l->b, op->code, in, op->n_in, op->attrs, VQ_LIT(""));
+  return vq_build1(&l->b, op->code, in, op->n_in, op->attrs, name_of(l, op));
 }
 
 static vq_value *reader_slice(vq_builder *b, const vq_op *reader, vq_value *y,

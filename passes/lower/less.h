@@ -18,6 +18,8 @@ typedef struct vq_less {
   vq_pass_ctx *pc;
   vq_fold_budget budget;  // for slices of constants
   vq_builder b;           // where new ops go
+  const char *suffix;     // results are called as those of which they are a part, with this
+                          // behind it; NULL: they have no names
 } vq_less;
 
 // False when `op` mixes the elements of dimension k.

@@ -163,9 +163,17 @@ static vq_value *operand_with(vq_op *concat, vq_span *s) {
   return NULL;
 }
 
+// Behind `op` and its codes, so that kernels of rows beside follow those of all rows, which
+// wait less for weights that nothing has read yet.
+static vq_op *behind(const vq_op *op) {
+  vq_op *at = op->next;
+  while (at->code == VQ_OP_fake_quant && vq_in(at, VQ_FQ_X) == op->out) at = at->next;
+  return at;
+}
+
 // The rows of `op` by themselves; NULL where they cannot be, or, with *st, after a diagnostic.
 static vq_value *beside(refiner *r, vq_op *op, const vq_span *s, vq_status *st) {
-  r->less.b = (vq_builder){op->func, op, op->loc, r->pc->diag};
+  r->less.b = (vq_builder){op->func, behind(op), op->loc, r->pc->diag};
   vq_span part = *s;
   vq_value *x = op->code == VQ_OP_concat ? operand_with(op, &part) : NULL, *y;
   if (!x && (op->code == VQ_OP_concat || !vq_less_along(op, row_dim(op->out->type)) ||
@@ -211,7 +219,9 @@ static void refine_heads(refiner *r, vq_func *f) {
 
 vq_status vq_pass_refine_rows(vq_module *m, vq_pass_ctx *pc) {
   vq_func *f = vq_quant_main(m);
-  refiner r = {.less = {.pc = pc, .budget = vq_fold_allow(m, 0, 1 << 24)}, .pc = pc,
+  refiner r = {.less = {.pc = pc, .suffix = ".row",
+                        .budget = vq_fold_allow(m, 0, 1 << 24)},
+               .pc = pc,
                .bits = VQ_OPTS(pc, vq_pass_refine_rows)->bits};
   if (r.bits < 0 || r.bits > VQ_MAX_FINE)
     return vq_error(pc->diag, VQ_E_option, (vq_loc){0}, "bits is %lld, expected 0 to %d",

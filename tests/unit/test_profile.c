@@ -4,7 +4,7 @@
 #include "profile.h"
 #include "quantile.h"
 
-enum { MAX_STEPS = 16 };
+enum { MAX_STEPS = 32 };
 
 // Compares roles of a model with one step for each word of `kernels` (names up
 // to the first underscore are enough) with the words of `want`.
@@ -48,6 +48,17 @@ START_TEST(separate_operands_gates_and_merging) {
 }
 END_TEST
 
+// A block with a class token's row beside all others, and the last one, which has no others.
+START_TEST(rows_beside) {
+  check_roles("layernorm_i16 gemm_u8 attention_u8 attention_u8 gemm_u8 gemm_i16i8 "
+              "layernorm_i16 layernorm_i16 gemm_u8 gemm_i16i8 gemm_u8 gemm_i16i8 "
+              "layernorm_i16 gemm_u8 gemm_u8 attention_u8 gemm_i16i8 "
+              "layernorm_i16 gemm_i16i8 gemm_i16i8 layernorm_i16 gemm_i16i8",
+              "norm qkv attention attention proj proj norm norm fc1 fc1 fc2 fc2 "
+              "norm qkv qkv attention proj norm fc1 fc2 norm head");
+}
+END_TEST
+
 START_TEST(norms_after_their_block) {
   check_roles("patches_ gemm_ attention_ gemm_ layernorm_ gemm_ gemm_ layernorm_",
               "patch qkv attention proj norm fc1 fc2 norm");
@@ -85,6 +96,7 @@ int main(void) {
   TCase *tc = tcase_create("profile");
   tcase_add_test(tc, a_vit);
   tcase_add_test(tc, separate_operands_gates_and_merging);
+  tcase_add_test(tc, rows_beside);
   tcase_add_test(tc, norms_after_their_block);
   tcase_add_test(tc, kernels_of_single_ops);
   tcase_add_test(tc, quantiles);
