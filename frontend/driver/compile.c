@@ -318,15 +318,19 @@ static void print_input(const compilation *c) {
 
 // What recompose found, and what it left over.
 static void print_fused(const compilation *c) {
-  bool first = true;
+  const vq_stat_entry *left = NULL;
   for (unsigned i = 0; i < c->report.n_stat; i++) {
     const vq_stat_entry *e = &c->report.stat[i];
-    if (strcmp(e->pass, "recompose") != 0) continue;
-    bool last = strcmp(e->name, VQ_STAT_LEFT_OVER) == 0;
-    fprintf(c->d->log, "%s %lld %s%s", first ? "recomposed:" : "", (long long)e->n,
-            last ? "ops left over" : e->name, last ? "\n" : ",");
-    first = false;
+    if (!strcmp(e->pass, "recompose") && !strcmp(e->name, VQ_STAT_LEFT_OVER)) left = e;
   }
+  if (!left) return;
+  fputs("recomposed:", c->d->log);
+  for (unsigned i = 0; i < c->report.n_stat; i++) {
+    const vq_stat_entry *e = &c->report.stat[i];
+    if (!strcmp(e->pass, "recompose") && e != left)
+      fprintf(c->d->log, " %lld %s,", (long long)e->n, e->name);
+  }
+  fprintf(c->d->log, " %lld ops left over\n", (long long)left->n);
 }
 
 // Which share of the MACs lower-int made integer, or -1; *left: ops that stayed float.

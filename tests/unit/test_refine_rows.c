@@ -1,4 +1,5 @@
-// refine-rows: what it gains, that it computes the same function, what it leaves as it was.
+// refine-rows: what it gains, and that it computes the same function. What it makes, and what
+// it leaves as it was: tests/passes/quantize/refine-rows.vq.
 #include "quant/quantizer.h"
 #include "small_vit.h"
 
